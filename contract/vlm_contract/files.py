@@ -92,7 +92,7 @@ def write_whole(path: Path, data: str | bytes) -> None:
 def whole_file(path: Path, *, expected_bytes: int = 0) -> Iterator[Path]:
     """Yield a temporary path in the folder of `path`; what is written there becomes `path` when the block ends well.
 
-    On an error, or a kill, `path` keeps what it held. Raises VlmError where the disk is full or the folder is not writable.
+    On an error, or a kill, `path` keeps what it held. Raises VlmError where the disk is full or the folder read-only.
     """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)

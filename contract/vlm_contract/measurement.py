@@ -1,4 +1,4 @@
-"""The measurement: what profiling hands on. One record is one row: artifact × batch × threads × streams × scope × power mode."""
+"""The measurement: what profiling hands on. One record is one row: artifact × batch × threads × streams × scope."""
 
 from dataclasses import dataclass
 from typing import ClassVar, Literal
