@@ -1,0 +1,98 @@
+"""The commands speak alike: exit codes, one paragraph an error, escaped text, a silent line where no terminal is."""
+
+import argparse
+import io
+import json
+
+import pytest
+
+from vlm_contract import console
+from vlm_contract.errors import CheckFailed, VlmError
+
+
+def run(body: object, *words: str) -> int:
+    def main(_options: argparse.Namespace) -> console.Outcome:
+        if isinstance(body, BaseException):
+            raise body
+        assert isinstance(body, console.Outcome)
+        return body
+
+    return console.run_command(console.Parser("vlm-double", "A double of the tests."), main, words)
+
+
+class Terminal(io.StringIO):
+    """A stream that says it is a terminal."""
+
+    def isatty(self) -> bool:
+        return True
+
+
+@pytest.mark.parametrize(
+    ("body", "code"),
+    [
+        (console.Outcome(), 0),
+        (console.Outcome(exit_code=1), 1),
+        (CheckFailed("parity failed."), 1),
+        (VlmError("no such model."), 2),
+        (KeyboardInterrupt(), 130),
+    ],
+)
+def test_the_exit_code_says_how_it_ended(body: object, code: int) -> None:
+    assert run(body) == code
+
+
+def test_an_error_is_one_paragraph_and_a_line_to_type(capsys: pytest.CaptureFixture[str]) -> None:
+    run(VlmError("Unknown model 'resnet5O'.", hint="vlm-train --model resnet50"))
+    assert capsys.readouterr().err == "vlm-double: Unknown model 'resnet5O'.\nTry: vlm-train --model resnet50\n"
+
+
+def test_debug_shows_the_traceback(capsys: pytest.CaptureFixture[str]) -> None:
+    run(VlmError("no."), "--debug")
+    assert "Traceback" in capsys.readouterr().err
+
+
+def test_a_defect_of_ours_is_not_dressed_as_a_users_error() -> None:
+    with pytest.raises(ZeroDivisionError):
+        run(ZeroDivisionError())
+
+
+def test_json_is_the_last_line_of_stdout(capsys: pytest.CaptureFixture[str]) -> None:
+    run(console.Outcome({"latency_ms_p50": 1.5}), "--json")
+    assert json.loads(capsys.readouterr().out.splitlines()[-1]) == {"latency_ms_p50": 1.5}
+
+
+def test_control_characters_never_reach_the_terminal(capsys: pytest.CaptureFixture[str]) -> None:
+    run(VlmError("bad name \x1b[2J."))
+    assert "\x1b" not in capsys.readouterr().err
+    assert "\x1b" not in console.plain_table(["name"], [["\x1b]0;x\x07"]])
+
+
+def test_numbers_stand_right_and_words_left_in_a_table() -> None:
+    assert console.plain_table(["model", "ms"], [["a", "1.5"], ["longer", "10.5"]]).splitlines() == [
+        "model     ms",
+        "──────  ────",
+        "a        1.5",
+        "longer  10.5",
+    ]
+
+
+def test_the_progress_line_is_silent_where_no_terminal_is() -> None:
+    stream = io.StringIO()
+    console.LiveLine(stream=stream).show("epoch 1")
+    assert stream.getvalue() == ""
+
+
+def test_the_progress_line_is_drawn_at_most_ten_times_a_second() -> None:
+    now = iter([1.0, 1.0, 1.05, 1.2, 1.2])
+    stream = Terminal()
+    line = console.LiveLine(stream=stream, clock=lambda: next(now))
+    for text in ("first", "too soon", "later"):
+        line.show(text)
+    assert "first" in stream.getvalue()
+    assert "too soon" not in stream.getvalue()
+    assert "later" in stream.getvalue()
+
+
+@pytest.mark.parametrize(("seconds", "text"), [(0.4, "0 s"), (59, "59 s"), (200, "3 min 20 s"), (7500, "2 h 05 min")])
+def test_time_left_reads_as_a_person_would_say_it(seconds: float, text: str) -> None:
+    assert console.time_left(seconds) == text
