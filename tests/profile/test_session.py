@@ -1,0 +1,252 @@
+"""Which processes run, in which order, how often, and what is stored. The worker is a double but where named real."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from vlm_contract.codec import Absent, read_record
+from vlm_contract.errors import VlmError
+from vlm_contract.measurement import Device, Latency, Measurement, Repetition
+from vlm_contract.workspace import Workspace
+from vlm_profile import session
+from vlm_profile.process import WorkerFailed
+from vlm_profile.protocol import FULL, QUICK, Protocol
+from vlm_profile.session import Request, measure
+from vlm_profile.worker import Spec
+
+Made = Callable[..., Repetition]
+Fake = Callable[[Callable[[Spec], Repetition]], Any]
+
+
+@pytest.fixture(autouse=True)
+def a_device_of_two_cpus(monkeypatch: pytest.MonkeyPatch) -> None:
+    device = Device("a board", "a CPU", 4, 2, 2**33, Absent("none"), Absent("none"), "Linux", "x86_64")
+    monkeypatch.setattr(session, "device_of", lambda: device)
+
+
+@pytest.fixture
+def request_for(tiny_model: Path) -> Callable[..., Request]:
+    return lambda **changes: replace(Request(artifacts=(tiny_model,), batches=(1,)), **changes)
+
+
+def contended(repetition: Made) -> Repetition:
+    quiet = repetition()
+    return replace(quiet, context=(replace(quiet.context[0], run_queue_wait_s=1.0),))
+
+
+def test_a_steady_configuration_takes_five_processes(
+    workspace: Workspace, request_for: Callable[..., Request], fake_worker: Fake, repetition: Made
+) -> None:
+    worker = fake_worker(lambda spec: repetition())
+    ((path, record),) = measure(workspace, request_for()).records.items()
+    assert len(worker.asked) == 5
+    assert path.name.endswith(".onnxruntime-b1-t2.json")
+    assert record.status == "valid"
+    assert read_record(Measurement, path) == record
+
+
+def test_an_unsteady_one_takes_ten_and_says_so(
+    workspace: Workspace, request_for: Callable[..., Request], fake_worker: Fake, repetition: Made
+) -> None:
+    worker = fake_worker(lambda spec: repetition(10.0 + spec.order % 2))
+    (record,) = measure(workspace, request_for()).records.values()
+    assert len(worker.asked) == 10
+    assert [(verdict.code, verdict.level) for verdict in record.verdicts] == [("unstable", "warning")]
+
+
+def test_a_contended_process_is_retried_twice_then_kept_and_judged(
+    workspace: Workspace, request_for: Callable[..., Request], fake_worker: Fake, repetition: Made
+) -> None:
+    worker = fake_worker(lambda spec: contended(repetition))
+    (record,) = measure(workspace, request_for()).records.values()
+    assert [spec.attempt for spec in worker.asked] == [1, 2, 3] * 5
+    assert [repetition.attempt for repetition in record.repetitions] == [3] * 5
+    assert [(verdict.code, verdict.level) for verdict in record.verdicts] == [("contended", "invalid")]
+
+
+def test_a_retry_that_is_quiet_replaces_the_contended_process(
+    workspace: Workspace, request_for: Callable[..., Request], fake_worker: Fake, repetition: Made
+) -> None:
+    fake_worker(lambda spec: contended(repetition) if spec.order == 2 else repetition())
+    (record,) = measure(workspace, request_for()).records.values()
+    assert record.status == "valid"
+    assert [(r.order, r.attempt) for r in record.repetitions] == [(0, 1), (1, 1), (3, 2), (4, 1), (5, 1)]
+
+
+def test_without_time_nothing_is_retried_and_two_processes_still_run(
+    workspace: Workspace, request_for: Callable[..., Request], fake_worker: Fake, repetition: Made
+) -> None:
+    worker = fake_worker(lambda spec: contended(repetition))
+    (record,) = measure(workspace, request_for(protocol=FULL.within(1e-9))).records.values()
+    assert len(worker.asked) == 2
+    assert [verdict.code for verdict in record.verdicts] == ["contended", "few"]
+
+
+def test_configurations_are_interleaved_in_a_seeded_order_that_is_recorded(
+    workspace: Workspace, request_for: Callable[..., Request], fake_worker: Fake, repetition: Made
+) -> None:
+    def order(seed: int) -> list[int | str]:
+        worker = fake_worker(lambda spec: repetition())
+        records = measure(workspace, request_for(batches=(1, 2, 4), seed=seed, again=True)).records.values()
+        recorded = {r.order: record.setup.batch for record in records for r in record.repetitions}
+        asked = [spec.inputs[0].shape[0] for spec in worker.asked]
+        assert asked == [recorded[place] for place in range(15)]
+        return asked
+
+    first = order(0)
+    assert all(set(first[place : place + 3]) == {1, 2, 4} for place in range(0, 15, 3))
+    assert first == order(0) != order(1)
+
+
+def test_a_failure_is_stored_with_its_cause_and_the_others_go_on(
+    workspace: Workspace, request_for: Callable[..., Request], fake_worker: Fake, repetition: Made
+) -> None:
+    def answer(spec: Spec) -> Repetition:
+        if spec.inputs[0].shape[0] == 8:
+            raise WorkerFailed("the worker crashed (SIGSEGV)")
+        return repetition()
+
+    worker = fake_worker(answer)
+    one, eight = measure(workspace, request_for(batches=(1, 8))).records.values()
+    assert (one.status, eight.status) == ("valid", "failed")
+    assert isinstance(eight.latency, Absent)
+    assert eight.verdicts[0].seen == "the worker crashed (SIGSEGV)"
+    assert sum(spec.inputs[0].shape[0] == 8 for spec in worker.asked) == 1
+
+
+def test_an_interruption_keeps_what_was_finished(
+    workspace: Workspace, request_for: Callable[..., Request], fake_worker: Fake, repetition: Made
+) -> None:
+    def answer(spec: Spec) -> Repetition:
+        if spec.order == 9:
+            raise KeyboardInterrupt
+        return repetition()
+
+    fake_worker(answer)
+    with pytest.raises(KeyboardInterrupt):
+        measure(workspace, request_for(batches=(1, 8)))
+    assert len(workspace.measurements().records) == 1
+
+
+def test_a_stored_valid_result_is_kept_until_it_is_asked_for_again(
+    workspace: Workspace, request_for: Callable[..., Request], fake_worker: Fake, repetition: Made
+) -> None:
+    worker = fake_worker(lambda spec: repetition())
+    first = measure(workspace, request_for())
+    second = measure(workspace, request_for(seed=7))
+    assert (len(first.kept), len(second.kept), len(worker.asked)) == (0, 1, 5)
+    assert second.records == first.records
+    measure(workspace, request_for(again=True))
+    assert len(worker.asked) == 10
+
+
+@pytest.mark.parametrize(
+    ("change", "kept"),
+    [
+        ({}, True),
+        ({"protocol": QUICK}, True),  # the full rules answer for the quick ones
+        ({"protocol": FULL.within(30)}, False),
+        ({"threads": 1}, False),
+        ({"batches": (2,)}, False),
+        ({"input_shapes": {"x": (1, 4)}}, False),
+    ],
+)
+def test_what_another_request_would_change_is_measured_anew(
+    workspace: Workspace,
+    request_for: Callable[..., Request],
+    fake_worker: Fake,
+    repetition: Made,
+    change: dict[str, Any],
+    kept: bool,
+) -> None:
+    fake_worker(lambda spec: repetition())
+    measure(workspace, request_for())
+    assert bool(measure(workspace, request_for(**change)).kept) is kept
+
+
+def test_quick_figures_do_not_answer_for_full_ones_nor_invalid_ones_for_any(
+    workspace: Workspace, request_for: Callable[..., Request], fake_worker: Fake, repetition: Made
+) -> None:
+    fake_worker(lambda spec: repetition())
+    measure(workspace, request_for(protocol=QUICK))
+    assert not measure(workspace, request_for()).kept
+    fake_worker(lambda spec: contended(repetition))
+    measure(workspace, request_for(again=True))
+    assert not measure(workspace, request_for()).kept
+
+
+def test_a_damaged_record_is_measured_anew(
+    workspace: Workspace, request_for: Callable[..., Request], fake_worker: Fake, repetition: Made
+) -> None:
+    fake_worker(lambda spec: repetition())
+    (path,) = measure(workspace, request_for()).records
+    path.write_text("{")
+    measured = measure(workspace, request_for())
+    assert not measured.kept
+    assert read_record(Measurement, path) == measured.records[path]
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"target": "hots"}, "no known target"),
+        ({"threads": 3}, "leave 1 to 2"),
+        ({"runtime": "tensorflow"}, "tensorflow runs no onnx artifact"),
+        ({"input_shapes": {"z": (1, 4)}}, "no such input"),
+    ],
+)
+def test_a_wrong_request_is_refused_before_anything_is_measured(
+    workspace: Workspace,
+    request_for: Callable[..., Request],
+    fake_worker: Fake,
+    repetition: Made,
+    change: dict[str, Any],
+    message: str,
+) -> None:
+    worker = fake_worker(lambda spec: repetition())
+    with pytest.raises(VlmError, match=message):
+        measure(workspace, request_for(**change))
+    assert worker.asked == []
+
+
+def test_another_known_target_is_not_filed_under_its_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    from vlm_targets.catalogue import Target
+
+    monkeypatch.setattr(session, "target_named", lambda name: Target(name, "a Jetson", ()))
+    with pytest.raises(VlmError, match="a Jetson is known, but this version measures on this machine only"):
+        session.check_target("jetson")
+
+
+def test_the_real_worker_fills_a_record(
+    workspace: Workspace, request_for: Callable[..., Request], tiny_protocol: Protocol
+) -> None:
+    (record,) = measure(workspace, request_for(protocol=tiny_protocol, threads=1)).records.values()
+    assert isinstance(record.latency, Latency)
+    assert record.latency.processes == 2
+    assert record.environment["inputs"] == "x:1x4 float32"
+    assert record.environment["ORT_DISABLE_TELEMETRY"] == "1"
+    assert isinstance(record.memory.peak_rss_bytes, int)
+
+
+def test_a_model_whose_output_is_not_finite_is_invalid(
+    workspace: Workspace, tmp_path: Path, tiny_protocol: Protocol
+) -> None:
+    from onnx import TensorProto, helper, save
+
+    graph = helper.make_graph(
+        [helper.make_node("Sqrt", ["x"], ["y"])],
+        "the root of negative numbers",
+        [helper.make_tensor_value_info("x", TensorProto.FLOAT, [2, 4])],
+        [helper.make_tensor_value_info("y", TensorProto.FLOAT, [2, 4])],
+    )
+    save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9), tmp_path / "root.onnx")
+    request = Request(artifacts=(tmp_path / "root.onnx",), batches=(1, 2), threads=1, protocol=tiny_protocol)
+    measured = measure(workspace, request)
+    (record,) = measured.records.values()
+    assert ("nonfinite", "invalid") in [(verdict.code, verdict.level) for verdict in record.verdicts]
+    assert measured.skipped == ("root.onnx takes batch 2 only: no figures for batch 1.",)
+    with pytest.raises(VlmError, match="takes batch 2 only"):
+        measure(workspace, replace(request, batches=(1,)))

@@ -1,0 +1,108 @@
+"""Each rule holds on one side of its limit and speaks on the other."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from vlm_contract.codec import Absent
+from vlm_contract.measurement import Latency, Measurement, Repetition, Throughput, Verdict
+from vlm_profile.protocol import FULL
+from vlm_profile.verdicts import judge
+
+Made = Callable[..., Repetition]
+Record = Callable[..., Measurement]
+
+
+def codes(record: Measurement, **more: Any) -> dict[str, str]:
+    return {verdict.code: verdict.level for verdict in judge(record, FULL, **more)}
+
+
+def test_a_quiet_and_steady_record_has_no_verdict(repetition: Made, measurement: Record) -> None:
+    assert codes(measurement(*[repetition()] * 5)) == {}
+
+
+@pytest.mark.parametrize(
+    ("window", "contended"),
+    [
+        # over one second: 2 threads of ours, 2 usable CPUs of 4
+        ({"run_queue_wait_s": 0.040}, False),
+        ({"run_queue_wait_s": 0.041}, True),
+        ({"machine_busy_s": 2.19}, False),
+        ({"machine_busy_s": 2.21}, True),
+        ({"steal_s": 0.08}, False),
+        ({"steal_s": 0.081}, True),
+    ],
+)
+def test_contended(repetition: Made, measurement: Record, window: dict[str, float], contended: bool) -> None:
+    quiet = repetition()
+    busy = repetition(context=(replace(quiet.context[0], **window),))  # type: ignore[arg-type]
+    expected = {"contended": "invalid"} if contended else {}
+    assert codes(measurement(quiet, quiet, quiet, quiet, busy)) == expected
+
+
+def test_a_kernel_that_counts_nothing_cannot_call_a_run_quiet(repetition: Made, measurement: Record) -> None:
+    assert codes(measurement(*[repetition(context=())] * 5)) == {"contended": "invalid"}
+
+
+@pytest.mark.parametrize(
+    ("percent", "expected"),
+    [(3.0, {}), (3.1, {"unstable": "warning"}), (10.0, {"unstable": "warning"}), (10.1, {"unstable": "invalid"})],
+)
+def test_unstable(repetition: Made, measurement: Record, percent: float, expected: dict[str, str]) -> None:
+    record = measurement(*[repetition()] * 5)
+    assert isinstance(record.latency, Latency)
+    latency = replace(record.latency, latency_ms_p50=100.0, latency_ms_p50_high=100.0 + percent)
+    assert codes(replace(record, latency=latency)) == expected
+
+
+@pytest.mark.parametrize(("images_per_s", "contradicts"), [(90, False), (110, False), (89, True), (111, True)])
+def test_little(repetition: Made, measurement: Record, images_per_s: float, contradicts: bool) -> None:
+    record = measurement(*[repetition(10.0)] * 5)
+    assert isinstance(record.throughput, Throughput)
+    record = replace(record, throughput=replace(record.throughput, images_per_s=images_per_s))
+    assert codes(record) == ({"little": "invalid"} if contradicts else {})
+
+
+def test_little_counts_the_whole_batch(repetition: Made, measurement: Record) -> None:
+    record = measurement(*[repetition(10.0)] * 5)
+    assert codes(replace(record, setup=replace(record.setup, batch=8))) == {"little": "invalid"}
+
+
+@pytest.mark.parametrize(
+    ("processes", "samples", "few"), [(3, 17, False), (3, 16, True), (2, 100, True), (5, 10, False)]
+)
+def test_few(repetition: Made, measurement: Record, processes: int, samples: int, few: bool) -> None:
+    process = repetition(samples_ns=(10_000_000,) * samples, measure_s=samples / 100)
+    assert codes(measurement(*[process] * processes)) == ({"few": "warning"} if few else {})
+
+
+def test_zero_memory_leaves_the_other_figures_standing(repetition: Made, measurement: Record) -> None:
+    record = measurement(*[repetition(peak_rss_bytes=0)] * 5)
+    assert isinstance(record.memory.peak_rss_bytes, Absent)
+    assert codes(record) == {"zero_memory": "warning"}
+
+
+def test_nonfinite_outputs_are_invalid_and_named(repetition: Made, measurement: Record) -> None:
+    (verdict,) = judge(measurement(*[repetition()] * 5), FULL, nonfinite_outputs=("logits",))
+    assert (verdict.code, verdict.level) == ("nonfinite", "invalid")
+    assert "logits" in verdict.seen
+
+
+def test_a_failure_is_the_only_verdict_and_names_its_cause(measurement: Record) -> None:
+    (verdict,) = judge(measurement(), FULL, failure="the worker crashed (SIGSEGV)")
+    assert (verdict.code, verdict.level, verdict.seen) == ("worker", "failed", "the worker crashed (SIGSEGV)")
+
+
+def test_every_verdict_says_what_was_seen_the_limit_and_the_next_step(repetition: Made, measurement: Record) -> None:
+    bad = [repetition(ms, context=(), peak_rss_bytes=0, measure_s=9.0) for ms in (1.0, 9.0)]
+    verdicts = (*judge(measurement(*bad), FULL, nonfinite_outputs=("y",)), *judge(measurement(), FULL, failure="x"))
+    assert {verdict.code for verdict in verdicts} == {
+        *("nonfinite", "zero_memory", "little", "contended", "unstable", "few", "worker")
+    }
+    assert all(_complete(verdict) for verdict in verdicts)
+
+
+def _complete(verdict: Verdict) -> bool:
+    return all((verdict.seen, verdict.limit, verdict.next_step)) and verdict.next_step.endswith(".")
