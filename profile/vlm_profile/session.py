@@ -130,7 +130,7 @@ def measure(workspace: Workspace, request: Request, line: LiveLine | None = None
     line = line or LiveLine(quiet=True)
     check_target(request.target)
     device = device_of()
-    threads = check_threads(request.threads or device.usable_cpus, device)
+    threads = check_threads(device.usable_cpus if request.threads is None else request.threads, device)
     subjects = subjects_of(workspace, request.artifacts)
     with locked(workspace.root / "measurements", "vlm-profile"):
         rows = list(_configurations(workspace, request, subjects, threads))

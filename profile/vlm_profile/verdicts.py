@@ -75,7 +75,7 @@ def check_little(measurement: Measurement, protocol: Protocol) -> Verdict | None
         level="invalid",
         seen=f"throughput × mean latency / batch is {ratio:.2f}",
         limit=f"{protocol.little_low:g} to {protocol.little_high:g}",
-        next_step="Measure again on a quieter machine; a model under 10 µs is too short for this loop.",
+        next_step="Measure again on a quieter machine; a model of under 3 µs is too short for this loop.",
     )
 
 

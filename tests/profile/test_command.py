@@ -94,7 +94,7 @@ def test_an_interruption_leaves_no_process(started: Callable[[], "subprocess.Pop
     _, said = command.communicate(timeout=20)
     assert command.returncode == 130
     assert "interrupted" in said
-    assert worker is None or is_gone(worker)
+    assert worker is None or waited_for(lambda: is_gone(worker))
 
 
 def test_a_killed_command_takes_its_worker_along(started: Callable[[], "subprocess.Popen[str]"]) -> None:

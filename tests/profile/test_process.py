@@ -4,6 +4,7 @@ The workers here are doubles, short programs that misbehave in one way; the last
 """
 
 import os
+import subprocess
 import sys
 import time
 from dataclasses import replace
@@ -108,6 +109,12 @@ def test_a_worker_over_its_memory_limit_fails_alone(tiny_model: Path) -> None:
 def test_a_worker_whose_parent_is_gone_does_not_start(tiny_model: Path) -> None:
     with pytest.raises(WorkerFailed, match="the parent has died"):
         run_worker(replace(spec_of(tiny_model), parent=1), command=COMMAND)
+
+
+def test_a_worker_that_was_never_given_its_task_ends() -> None:
+    """So none is left where an interruption falls between its start and the handing over of the task."""
+    done = subprocess.run([*COMMAND, "1"], stdin=subprocess.DEVNULL, capture_output=True, timeout=20, check=False)
+    assert done.returncode == 1
 
 
 def is_alive(process: int) -> bool:

@@ -250,3 +250,11 @@ def test_a_model_whose_output_is_not_finite_is_invalid(
     assert measured.skipped == ("root.onnx takes batch 2 only: no figures for batch 1.",)
     with pytest.raises(VlmError, match="takes batch 2 only"):
         measure(workspace, replace(request, batches=(1,)))
+
+
+def test_measure_is_the_packages_python_api() -> None:
+    import vlm_profile
+
+    assert vlm_profile.measure is measure
+    with pytest.raises(AttributeError):
+        _ = vlm_profile.no_such_verb
