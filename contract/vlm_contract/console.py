@@ -64,18 +64,24 @@ def run_command(
             print(json.dumps(outcome.summary, allow_nan=False, default=str))
         return outcome.exit_code
     except VlmError as error:
-        if "--debug" in words:
-            traceback.print_exc()
-        _print_paragraph(f"{parser.prog}: {error}")
-        if error.hint:
-            print(f"Try: {printable(error.hint)}", file=sys.stderr)
-        return error.exit_code
-    except KeyboardInterrupt:
-        _print_paragraph(f"{parser.prog}: interrupted; what was finished is kept. The same command continues.")
+        return complain(parser.prog, error, debug="--debug" in words)
+    except KeyboardInterrupt as interrupt:
+        how = str(interrupt) or "The same command continues."
+        _print_paragraph(f"{parser.prog}: interrupted; what was finished is kept. {how}")
         return INTERRUPTED
     except BrokenPipeError:
         sys.stderr.close()
         return DONE
+
+
+def complain(program: str, error: VlmError, *, debug: bool = False) -> int:
+    """Print an error as one paragraph and what to type; its exit code."""
+    if debug:
+        traceback.print_exception(error)
+    _print_paragraph(f"{program}: {error}")
+    if error.hint:
+        print(f"Try: {printable(error.hint)}", file=sys.stderr)
+    return error.exit_code
 
 
 def require_extra(extra: str, error: ImportError) -> VlmError:
