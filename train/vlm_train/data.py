@@ -88,6 +88,12 @@ def normalised(pixels: Pixels, mean: Sequence[float], std: Sequence[float]) -> n
     return np.ascontiguousarray(whitened.transpose(0, 3, 1, 2))
 
 
+def mean_and_std(pixels: Pixels) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """Mean and standard deviation by channel of uint8 [n, h, w, c] scaled to 0..1, to four digits."""
+    scaled = pixels.reshape(-1, pixels.shape[3]) / 255
+    return tuple(scaled.mean(axis=0).round(4).tolist()), tuple(scaled.std(axis=0).round(4).tolist())
+
+
 def stratified_order(labels: Whole, seed: int) -> Whole:
     """A seeded order of `labels` every prefix of which holds the classes in the proportions of the whole.
 
