@@ -1,0 +1,15 @@
+#!/usr/bin/env bash
+# From a fresh clone to a recommendation for this host. Run it again: only what is missing is done.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+scripts/install.sh export,report
+export PATH="$PWD/.venv/bin:$PATH"
+
+for model in mobilenetv3_large_100 resnet50; do
+    vlm-train --model "$model" --data digits --seed 0 --resume
+done
+vlm-export --fmt onnx --precision fp32,fp16
+
+# 1: measured, and a check said no (this host was too busy, say). The report says so where the figures would stand.
+vlm-profile --target host --batch 1,8 || [ $? -eq 1 ]
+vlm-report

@@ -1,0 +1,11 @@
+#!/usr/bin/env bash
+# Lint, types and all tests, in the .venv that quickstart uses. Arguments go to pytest: scripts/test.sh tests/train -k resume
+set -euo pipefail
+cd "$(dirname "$0")/.."
+scripts/install.sh dev
+export PATH="$PWD/.venv/bin:$PATH"
+
+ruff check .
+ruff format --check .
+mypy
+pytest "$@"
