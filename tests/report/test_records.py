@@ -1,0 +1,52 @@
+"""A measurement belongs to the artifact whose very file was measured."""
+
+import shlex
+from types import SimpleNamespace
+
+import pytest
+
+from vlm_contract.codec import Absent
+from vlm_contract.errors import VlmError
+from vlm_contract.workspace import Workspace
+from vlm_report.records import NOT_MEASURED, records_of
+
+
+def test_a_measurement_is_joined_by_the_hash_of_the_file(double: SimpleNamespace) -> None:
+    one, other = double.manifest("double-one-fp32"), double.manifest("double-two-fp32")
+    entries = double.records(double.measurement("double-two-fp32"), manifests=(one, other)).entries()
+    assert [(entry.name, entry.manifest, entry.standing) for entry in entries] == [
+        ("double-one-fp32", one, "not measured"),
+        ("double-two-fp32", other, "valid"),
+    ]
+
+
+def test_a_measurement_of_an_older_file_lends_nothing_to_the_new_one(double: SimpleNamespace) -> None:
+    old = double.manifest("double-old-fp32")
+    new = double.manifest("double-fp32", files=old.files)
+    fresh, stale = double.records(double.measurement("double-fp32"), manifests=(new,)).entries()
+    assert (fresh.manifest, fresh.measurement) == (new, NOT_MEASURED)
+    assert isinstance(stale.manifest, Absent)
+    assert "exported again" in stale.manifest.reason
+
+
+def test_the_command_that_measures_again_names_the_row(double: SimpleNamespace) -> None:
+    name = "double $(reboot)-fp32"
+    measurement = double.measurement(name, batch=8, verdicts=(double.contended,))
+    records = double.records(measurement, manifests=(double.manifest(name),))
+    (entry,) = records.entries()
+    words = shlex.split(records.next_command(entry))
+    assert words[:5] == ["vlm-profile", "--target", "host", "--again", "--artifact"]
+    assert words[5:10] == [f"workspace/artifacts/{name}", "--batch", "8", "--threads", "2"]
+
+
+def test_a_refused_artifact_is_to_be_exported_again(double: SimpleNamespace) -> None:
+    records = double.records(manifests=(double.manifest("double-fp16", refused=("parity",)),))
+    (entry,) = records.entries()
+    assert entry.standing == "refused"
+    assert records.next_command(entry).startswith("vlm-export --ckpt double-net-digits-1149-s0")
+
+
+def test_an_empty_workspace_says_what_to_type(workspace: Workspace) -> None:
+    with pytest.raises(VlmError, match="holds no run") as caught:
+        records_of(workspace)
+    assert caught.value.hint.startswith("vlm-train")
