@@ -57,7 +57,7 @@ def formats(text: str) -> tuple[str, ...]:
 
 def warn_of(problems: Sequence[str]) -> None:
     for problem in problems:
-        print(f"not read: {printable(problem)}", file=sys.stderr)
+        print(f"problem: {printable(problem)}", file=sys.stderr)
 
 
 def print_lines(written: Sequence[Path], lines: Sequence[str]) -> None:

@@ -1,6 +1,7 @@
 """What a workspace holds, and which measurement belongs to which artifact."""
 
 import shlex
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -55,7 +56,7 @@ class Entry:
 
 @dataclass(frozen=True)
 class Records:
-    """All records of a workspace by their path, and a sentence for each file that could not be read."""
+    """All records of a workspace by their path, and a sentence for each that is unreadable or out of date."""
 
     workspace: Workspace
     cards: dict[Path, CheckpointCard]
@@ -114,12 +115,23 @@ def records_of(workspace: Workspace) -> Records:
     """Read a workspace. Raises VlmError where it holds no record that can be read."""
     cards, manifests, measurements = workspace.cards(), workspace.manifests(), workspace.measurements()
     problems = cards.problems + manifests.problems + measurements.problems
+    problems += _of_other_weights(cards.records.values(), manifests.records.values())
     if not (cards.records or manifests.records or measurements.records):
         raise VlmError(
             " ".join((f"{workspace.root} holds no run, artifact or measurement to report on.", *problems)),
             hint="vlm-train --model resnet50 --data digits && vlm-export && vlm-profile",
         )
     return Records(workspace, cards.records, manifests.records, measurements.records, problems)
+
+
+def _of_other_weights(cards: Iterable[CheckpointCard], manifests: Iterable[ArtifactManifest]) -> tuple[str, ...]:
+    weights = {card.run: card.weights_sha256 for card in cards}
+    return tuple(
+        f"{manifest.artifact} holds other weights than the run {manifest.run}, which was trained again after the "
+        f"export. To mend it, vlm-export --ckpt {shlex.quote(manifest.run)}."
+        for manifest in manifests
+        if weights.get(manifest.run, manifest.checkpoint_sha256) != manifest.checkpoint_sha256
+    )
 
 
 def _unmeasured(manifest: ArtifactManifest) -> Absent:

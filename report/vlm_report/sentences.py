@@ -94,10 +94,12 @@ def _tie(recommendation: Recommendation) -> list[str]:
 
 def _how_sure(pick: Candidate) -> list[str]:
     figures, accuracy = pick.latency, pick.accuracy
+    quick = " in quick mode" if pick.measurement.settings.get("mode") == "quick" else ""
     warnings = [f"{v.code}: {v.seen}" for v in pick.measurement.verdicts if v.level == "warning"]
     return [
-        f"How sure: latency is measured, the median of {figures.processes} fresh processes with {figures.samples} "
-        f"samples; the range is the 95 % interval between processes." + "".join(f" Warning: {w}." for w in warnings),
+        f"How sure: latency is measured{quick}, the median of {figures.processes} fresh processes with "
+        f"{figures.samples} samples; the range is the 95 % interval between processes."
+        + "".join(f" Warning: {w}." for w in warnings),
         f"Accuracy is the exported artifact's on {accuracy.samples} validation images, where one image is "
         f"{100 / accuracy.samples:.2f} points; the same images chose the epoch.",
     ]

@@ -163,6 +163,7 @@ def double() -> SimpleNamespace:
         contended=CONTENDED,
         killed=KILLED,
         few=FEW,
+        unstable=UNSTABLE,
     )
 
 

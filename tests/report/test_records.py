@@ -1,6 +1,7 @@
 """A measurement belongs to the artifact whose very file was measured."""
 
 import shlex
+from collections.abc import Callable
 from types import SimpleNamespace
 
 import pytest
@@ -50,3 +51,12 @@ def test_an_empty_workspace_says_what_to_type(workspace: Workspace) -> None:
     with pytest.raises(VlmError, match="holds no run") as caught:
         records_of(workspace)
     assert caught.value.hint.startswith("vlm-train")
+
+
+def test_an_artifact_of_weights_that_were_trained_again_is_a_problem(
+    workspace: Workspace, keep: Callable[..., None], double: SimpleNamespace
+) -> None:
+    keep(double.card(), double.manifest("double-fp32"), double.manifest("double-fp16", checkpoint_sha256="0" * 64))
+    (problem,) = records_of(workspace).problems
+    assert problem.startswith("double-fp16 holds other weights")
+    assert "vlm-export --ckpt double-net-digits-1149-s0" in problem

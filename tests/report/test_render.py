@@ -3,6 +3,7 @@
 import json
 import os
 import re
+from collections.abc import Callable
 from html.parser import HTMLParser
 from pathlib import Path
 from types import SimpleNamespace
@@ -92,7 +93,7 @@ def test_no_nan_and_no_stand_in_for_what_is_absent(workspace: Workspace) -> None
 
 
 def test_a_hostile_name_is_text_everywhere(
-    workspace: Workspace, keep: SimpleNamespace, double: SimpleNamespace
+    workspace: Workspace, keep: Callable[..., None], double: SimpleNamespace
 ) -> None:
     keep(
         double.card(HOSTILE, device=HOSTILE),
@@ -116,7 +117,7 @@ def test_a_hostile_name_is_text_everywhere(
 
 @pytest.mark.usefixtures("doubles")
 def test_nothing_to_plot_is_a_sentence_and_no_stale_figure(
-    workspace: Workspace, keep: SimpleNamespace, double: SimpleNamespace
+    workspace: Workspace, keep: Callable[..., None], double: SimpleNamespace
 ) -> None:
     figure = workspace.report / FIGURE_FILE
     written(workspace)

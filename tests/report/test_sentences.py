@@ -49,3 +49,10 @@ def test_a_tie_is_called_one(double: SimpleNamespace) -> None:
     assert f"cannot be told from that of {EXACT}" in text
     assert "neither can be called faster" in text
     assert "times as fast" not in text
+
+
+def test_a_quick_measurement_and_its_warnings_are_named(double: SimpleNamespace) -> None:
+    measurement = double.measurement(FAST, settings={"mode": "quick"}, verdicts=(double.unstable,))
+    text = " ".join(reasons(recommend(double.records(measurement, manifests=(double.manifest(FAST),)))))
+    assert "measured in quick mode" in text
+    assert "Warning: unstable: the interval is ±4.0 %." in text
