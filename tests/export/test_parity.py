@@ -4,10 +4,11 @@ import numpy as np
 import pytest
 
 from vlm_contract.errors import CheckFailed
-from vlm_export.parity import RELATIVE_TOLERANCE, Trial, accuracy_percent, parity_of, reason_of
+from vlm_export.parity import Trial, accuracy_percent, parity_of, reason_of, tolerance_of
 
 REFERENCE = np.array([[3.0, 4.0], [4.0, 3.0]], np.float32)  # root mean square: sqrt(12.5)
-TRIAL = Trial("paper", np.zeros((2, 1, 1, 1), np.uint8), REFERENCE, 1)
+PIXELS = np.zeros((2, 1, 1, 1), np.uint8)
+TRIAL = Trial("paper", PIXELS, REFERENCE, 1, half_error=0.01)
 
 
 def test_equal_outputs_differ_by_nothing() -> None:
@@ -26,14 +27,27 @@ def test_differences_are_those_of_single_logits() -> None:
     assert "up to 1," in reason_of(parity)
 
 
-@pytest.mark.parametrize("precision", ["fp32", "fp16"])
-def test_the_tolerance_grows_with_the_logits(precision: str) -> None:
-    def tolerance(scale: np.float32) -> float:
-        trial = Trial("paper", TRIAL.pixels, REFERENCE * scale, 1)
-        return parity_of(trial, trial.reference, precision).tolerance
+def test_the_tolerance_of_fp32_grows_with_the_logits() -> None:
+    assert tolerance_of(TRIAL, "fp32") == pytest.approx(1e-4 * 12.5**0.5)
+    large = Trial("paper", PIXELS, 1000 * REFERENCE, 1, half_error=0.01)
+    assert tolerance_of(large, "fp32") == pytest.approx(1000 * tolerance_of(TRIAL, "fp32"))
 
-    assert tolerance(np.float32(1)) == pytest.approx(RELATIVE_TOLERANCE[precision] * 12.5**0.5)
-    assert tolerance(np.float32(1000)) == pytest.approx(1000 * tolerance(np.float32(1)))
+
+def test_the_tolerance_of_fp16_is_twice_what_half_precision_costs_torch() -> None:
+    assert tolerance_of(TRIAL, "fp16") == pytest.approx(0.02)
+
+
+def test_a_network_that_does_not_bear_fp16_is_given_no_more_room_than_the_cap() -> None:
+    fragile = Trial("paper", PIXELS, REFERENCE, 1, half_error=3.0)
+    assert tolerance_of(fragile, "fp16") == pytest.approx(0.1 * 12.5**0.5)
+
+
+@pytest.mark.parametrize("error", [np.nan, np.inf])
+def test_a_network_that_overflows_in_fp16_is_refused_in_fp16_only(error: float) -> None:
+    trial = Trial("paper", PIXELS, REFERENCE, 1, half_error=error)
+    assert parity_of(trial, REFERENCE, "fp32").passed
+    with pytest.raises(CheckFailed, match="overflows in FP16"):
+        parity_of(trial, REFERENCE, "fp16")
 
 
 @pytest.mark.parametrize("broken", [np.nan, np.inf, -np.inf])
@@ -43,7 +57,7 @@ def test_what_is_not_finite_is_refused_on_either_side(broken: float) -> None:
     with pytest.raises(CheckFailed, match="the exported model gives NaN or infinity for 1 of 2"):
         parity_of(TRIAL, wrong, "fp32")
     with pytest.raises(CheckFailed, match="the checkpoint gives NaN or infinity for 1 of 2"):
-        parity_of(Trial("paper", TRIAL.pixels, wrong, 1), REFERENCE, "fp32")
+        parity_of(Trial("paper", PIXELS, wrong, 1, half_error=0.01), REFERENCE, "fp32")
 
 
 def test_another_shape_is_refused() -> None:
