@@ -84,7 +84,7 @@ def test_the_same_command_again_keeps_the_run_without_torch_or_timm(trained: Pat
 def test_the_same_name_with_other_options_is_refused(trained: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert train(trained, "--epochs", "3", "--lr", "0.1") == 2
     said = capsys.readouterr().err
-    assert "epochs 2 (now 3), learning_rate 0.003 (now 0.1)" in " ".join(said.split())
+    assert "epochs 2 (now 3), learning_rate 0.002 (now 0.1)" in " ".join(said.split())
     assert "Try: --name NAME, or --overwrite" in said
 
 

@@ -14,14 +14,13 @@ class Progress:
 
     def __init__(
         self,
-        run: str,
         samples: int,
         epochs_done: int,
         epochs: int,
         show: Show,
         clock: Callable[[], float] = time.perf_counter,
     ) -> None:
-        self._run, self._samples, self._epochs, self._show, self._clock = run, samples, epochs, show, clock
+        self._epochs, self._show, self._clock = epochs, show, clock
         self._epoch = epochs_done + 1
         self._images_left = samples * (epochs - epochs_done)
         self._images_done = 0
@@ -33,7 +32,7 @@ class Progress:
         seconds = max(self._clock() - self._started, 1e-9)
         left = time_left((self._images_left / self._images_done - 1) * seconds)
         self._show(
-            f"{self._run}  epoch {self._epoch}/{self._epochs}  loss {loss:.3f}{self._validation}"
+            f"epoch {self._epoch}/{self._epochs}  loss {loss:.3f}{self._validation}"
             f"  {self._images_done / seconds:.0f} images/s  {left} left"
         )
 

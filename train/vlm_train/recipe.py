@@ -12,9 +12,9 @@ _LEAST = {"epochs": 1, "batch_size": 2, "warmup_epochs": 0, "weight_decay": 0.0,
 class Recipe:
     """AdamW under a cosine schedule. Raises VlmError for a value out of its range."""
 
-    epochs: int = 12
-    batch_size: int = 64  # the least; an epoch is cut into equal batches. Batch norm needs two images
-    learning_rate: float = 3e-3  # at the end of the warm-up
+    epochs: int = 15
+    batch_size: int = 32  # the least; an epoch is cut into equal batches. Batch norm needs two images
+    learning_rate: float = 2e-3  # at the end of the warm-up
     weight_decay: float = 0.05  # of weights; biases and normalisations are spared
     warmup_epochs: int = 2  # at most half of all
     shift_pixels: int = 2  # an image is moved by up to so many, in both directions
