@@ -11,5 +11,5 @@ done
 vlm-export --fmt onnx --precision fp32,fp16
 
 # 1: measured, and a check said no (this host was too busy, say). The report says so where the figures would stand.
-vlm-profile --target host --batch 1,8 || [ $? -eq 1 ]
+vlm-profile --target host --batch 1,8 --max-seconds 24 || [ $? -eq 1 ]
 vlm-report

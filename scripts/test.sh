@@ -4,6 +4,7 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 scripts/install.sh dev
 export PATH="$PWD/.venv/bin:$PATH"
+export OMP_WAIT_POLICY=PASSIVE # torch's threads would spin while they wait, and other load makes that many times slower
 
 ruff check .
 ruff format --check .
