@@ -74,7 +74,7 @@ def print_tables(measured: "Measured", *, show_invalid: bool) -> None:
     for sentence in sentences_of(measured.records.values()):
         print(sentence)
     for path in sorted(measured.kept):
-        print(f"kept: {path} (--again measures it anew)", file=sys.stderr)
+        print(f"kept: {path} ({measured.records[path].status}; --again measures it anew)", file=sys.stderr)
     for sentence in measured.skipped:
         print(f"skipped: {sentence}", file=sys.stderr)
 

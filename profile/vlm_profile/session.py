@@ -185,7 +185,7 @@ def _configurations(
 
 
 def _kept(rows: Sequence[Configuration], request: Request, device: Device) -> dict[Path, Measurement]:
-    """Stored valid results that answer the request; a damaged file answers nothing, and is written anew."""
+    """Stored results that answer the request, invalid ones too; a damaged file answers nothing, and is written anew."""
     kept = {}
     for row in rows:
         with suppress(VlmError):
@@ -199,7 +199,7 @@ def _answers(stored: Measurement, row: Configuration, request: Request, device: 
     """Same model, setup, machine, runtime and rules; the full rules answer for the quick ones."""
     rules = (request.protocol, FULL) if request.protocol == QUICK else (request.protocol,)
     return (
-        stored.status == "valid"
+        stored.status != "failed"
         and stored.artifact.sha256 == row.subject.used.sha256
         and stored.setup == row.setup
         and stored.device == device

@@ -37,6 +37,10 @@ def contended(repetition: Made) -> Repetition:
     return replace(quiet, context=(replace(quiet.context[0], run_queue_wait_s=1.0),))
 
 
+def killed(spec: Spec) -> Repetition:
+    raise WorkerFailed("it was killed")
+
+
 def test_a_steady_configuration_takes_five_processes(
     workspace: Workspace, request_for: Callable[..., Request], fake_worker: Fake, repetition: Made
 ) -> None:
@@ -167,13 +171,23 @@ def test_what_another_request_would_change_is_measured_anew(
     assert bool(measure(workspace, request_for(**change)).kept) is kept
 
 
-def test_quick_figures_do_not_answer_for_full_ones_nor_invalid_ones_for_any(
+def test_quick_figures_do_not_answer_for_full_ones(
     workspace: Workspace, request_for: Callable[..., Request], fake_worker: Fake, repetition: Made
 ) -> None:
     fake_worker(lambda spec: repetition())
     measure(workspace, request_for(protocol=QUICK))
     assert not measure(workspace, request_for()).kept
+
+
+def test_an_invalid_result_stands_as_such_until_it_is_asked_for_again_and_a_failed_one_does_not(
+    workspace: Workspace, request_for: Callable[..., Request], fake_worker: Fake, repetition: Made
+) -> None:
     fake_worker(lambda spec: contended(repetition))
+    measure(workspace, request_for())
+    again = measure(workspace, request_for())
+    assert again.kept
+    assert [record.status for record in again.records.values()] == ["invalid"]
+    fake_worker(killed)
     measure(workspace, request_for(again=True))
     assert not measure(workspace, request_for()).kept
 
