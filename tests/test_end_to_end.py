@@ -35,7 +35,7 @@ def test_the_folders_hold_what_the_design_says(workspace: Path) -> None:
     found = {
         str(path.relative_to(workspace)) for path in workspace.rglob("*") if path.is_file() and path.name != ".lock"
     }
-    run = "test_resnet-digits-1149-s0"
+    run = "test_resnet-small-digits-1437-s0"
     assert {f"runs/{run}/{name}" for name in ("model.safetensors", "checkpoint.json", "history.jsonl")} <= found
     for precision in ("fp32", "fp16"):
         assert {f"artifacts/{run}.onnx-{precision}/{name}" for name in ("model.onnx", "manifest.json")} <= found

@@ -108,7 +108,7 @@ def whole_file(path: Path, *, expected_bytes: int = 0) -> Iterator[Path]:
             raise
         raise VlmError(
             f"{path} could not be written: {os.strerror(error.errno)}. What stood there before is untouched.",
-            hint="free some space, or name another folder with --workspace",
+            hint="free some space, or name another folder with --workspace (of decoded images: $VLM_DATA)",
         ) from None
 
 

@@ -88,10 +88,7 @@ def _run_named(path: Path, workspace: Workspace) -> Path:
 
 
 def _unfinished(folder: Path) -> VlmError:
-    command = "vlm-train"
-    if folder.name.count("-") >= 3:
-        model, data, samples, seed = folder.name.rsplit("-", 3)
-        command += f" --model {model} --data {data} --samples {samples} --seed {seed.lstrip('s')}"
     return VlmError(
-        f"{folder} holds no {CARD_FILE}: the run is unfinished, or this is no run's folder.", hint=f"{command} --resume"
+        f"{folder} holds no {CARD_FILE}: the run is unfinished, or this is no run's folder.",
+        hint="the vlm-train command that began the run, with --resume",
     )

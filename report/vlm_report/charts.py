@@ -62,7 +62,7 @@ def points_of(candidates: Sequence[Candidate]) -> list[dict[str, object]]:
     """One row of plain values a candidate; labels of neighbours in latency take turns above and below."""
     return [
         {
-            "label": printable(candidate.manifest.backbone),
+            "label": printable(candidate.entry.model),
             "above": index % 2,
             "precision": candidate.manifest.precision,
             "accuracy_percent": candidate.accuracy.artifact_percent,

@@ -23,6 +23,7 @@ class Entry:
     manifest: ArtifactManifest | Absent
     measurement: Measurement | Absent
     record: Path  # of the measurement, or of the manifest where nothing was measured
+    model: str  # the backbone's label as its card gives it, else its name, else the artifact's
 
     @property
     def name(self) -> str:
@@ -67,9 +68,12 @@ class Records:
     def entries(self) -> tuple[Entry, ...]:
         """Every measurement with its artifact, then every artifact without a measurement."""
         owners = self._manifests_by_file()
-        measured = [Entry(self._manifest_of(m, owners), m, path) for path, m in self.measurements.items()]
+        labels = {(card.weights_sha256, card.backbone.name): card.backbone.label for card in self.cards.values()}
+        pairs = [(self._manifest_of(m, owners), m, path) for path, m in self.measurements.items()]
+        measured = [Entry(found, m, path, _model(found, m, labels)) for found, m, path in pairs]
         joined = {id(entry.manifest) for entry in measured}
-        rest = [Entry(m, _unmeasured(m), path) for path, m in self.manifests.items() if id(m) not in joined]
+        unmeasured = [(m, path) for path, m in self.manifests.items() if id(m) not in joined]
+        rest = [Entry(m, _why_unmeasured(m), path, _label(m, labels)) for m, path in unmeasured]
         return tuple(sorted([*measured, *rest], key=_by_name))
 
     def next_command(self, entry: Entry) -> str:
@@ -134,7 +138,16 @@ def _of_other_weights(cards: Iterable[CheckpointCard], manifests: Iterable[Artif
     )
 
 
-def _unmeasured(manifest: ArtifactManifest) -> Absent:
+def _label(manifest: ArtifactManifest, labels: dict[tuple[str, str], str]) -> str:
+    """Of the backbone of these very weights; a manifest alone knows its name only."""
+    return labels.get((manifest.checkpoint_sha256, manifest.backbone), manifest.backbone)
+
+
+def _model(manifest: ArtifactManifest | Absent, measurement: Measurement, labels: dict[tuple[str, str], str]) -> str:
+    return measurement.artifact.name if isinstance(manifest, Absent) else _label(manifest, labels)
+
+
+def _why_unmeasured(manifest: ArtifactManifest) -> Absent:
     return Absent(f"refused by the export: {'; '.join(manifest.refused)}") if manifest.refused else NOT_MEASURED
 
 

@@ -41,7 +41,7 @@ def report_of(records: Records, recommendation: Recommendation) -> Report:
     """Frames, tables and plot. Raises VlmError where the extra `report` is not installed."""
     try:
         frames = frames_of(records)
-        return Report(records, recommendation, frames, tables_of(frames), latency_accuracy_svg(recommendation))
+        return Report(records, recommendation, frames, tables_of(records, frames), latency_accuracy_svg(recommendation))
     except ImportError as error:
         raise require_extra("report", error) from None
 

@@ -2,12 +2,14 @@
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from vlm_contract.card import CheckpointCard
 from vlm_contract.codec import Absent
 from vlm_contract.console import printable, time_left
+from vlm_contract.floors import NotTrained, below_pixels_sentence, is_floor, model_of, not_trained, regime_of
 from vlm_contract.manifest import ArtifactManifest
 from vlm_contract.measurement import Device, Measurement
 from vlm_report.figures import FIGURES, figure_of, interval, rate
@@ -99,6 +101,7 @@ TRAINING = (
     Column("Data", ("data",), numeric=False),
     Column("Samples", ("samples",)),
     Column("Seed", ("seed",)),
+    Column("Recipe", ("recipe",), numeric=False),
     Column("Train acc. (%)", ("train_accuracy_percent",), decimals(2)),
     Column("Val. acc. (%)", ("validation_accuracy_percent",), decimals(2)),
     Column("Train loss", ("train_loss",), decimals(4)),
@@ -118,8 +121,8 @@ PROVENANCE = (
 )
 
 
-def tables_of(frames: "Mapping[str, pd.DataFrame]") -> tuple[Table, ...]:
-    """The tables of the report, from frames of the same names."""
+def tables_of(records: Records, frames: "Mapping[str, pd.DataFrame]") -> tuple[Table, ...]:
+    """The tables of the report, from the records' frames of the same names."""
     return (
         table_of(
             frames["benchmark"],
@@ -133,7 +136,9 @@ def tables_of(frames: "Mapping[str, pd.DataFrame]") -> tuple[Table, ...]:
             frames["training"],
             TRAINING,
             "Training",
-            "At the epoch that was kept. The gap is training minus validation accuracy; lower is better.",
+            "At the epoch that was kept. Samples are labelled images, for training and validation. The gap is training "
+            "minus validation accuracy; lower is better. The floors are logistic regression on pixels and a small "
+            f"reference network. {below_pixels_sentence(tuple(records.cards.values()))}".rstrip(),
         ),
         table_of(frames["provenance"], PROVENANCE, "Provenance", "Where each figure comes from."),
     )
@@ -143,7 +148,7 @@ def frames_of(records: Records) -> "dict[str, pd.DataFrame]":
     """One frame a table, with raw values in the units of the columns' names; what is absent is an Absent."""
     return {
         "benchmark": _frame(_benchmark_row(records, entry) for entry in records.entries()),
-        "training": _frame(_training_row(card) for card in records.cards.values()),
+        "training": _frame(_training_rows(records)),
         "provenance": _frame(_provenance_rows(records)),
     }
 
@@ -201,9 +206,9 @@ def _benchmark_row(records: Records, entry: Entry) -> Row:
 
 def _identity(entry: Entry) -> Row:
     manifest, measurement = entry.manifest, entry.measurement
-    row = {"model": entry.name, "precision": Absent("unknown"), "target": entry.measured}
+    row = {"model": entry.model, "precision": Absent("unknown"), "target": entry.measured}
     if isinstance(manifest, ArtifactManifest):
-        row |= {"model": manifest.backbone, "precision": manifest.precision}
+        row |= {"precision": manifest.precision}
     if isinstance(measurement, Measurement):
         row |= {"precision": measurement.artifact.precision, "target": measurement.target}
         return row | {"batch": measurement.setup.batch, "threads": measurement.setup.threads}
@@ -218,24 +223,44 @@ def _evidence(entry: Entry) -> str:
     return entry.measurement.evidence + (f" ({', '.join(labels)})" if labels else "")
 
 
+def _training_rows(records: Records) -> Iterable[Row]:
+    """The runs by regime; in each, the floors stand first."""
+    missing = not_trained(records.cards.values(), records.workspace)
+    cards = sorted(records.cards.values(), key=lambda card: (regime_of(card.data), not is_floor(card)))
+    for regime, group in groupby(cards, lambda card: regime_of(card.data)):
+        yield from (_row_of_missing(floor) for floor in missing if regime_of(floor.data) == regime)
+        yield from map(_training_row, group)
+
+
+def _row_of_missing(floor: NotTrained) -> Row:
+    data = floor.data
+    absent = Absent(f"the floor {floor.model} was not trained on {data.name}, {data.samples} samples")
+    nothing = dict.fromkeys(("run", *(name for column in TRAINING for name in column.needs), "evidence"), absent)
+    named = {"model": f"{floor.model} (floor)", "data": data.name, "samples": data.samples}
+    return nothing | named | {"to_type": floor.command}
+
+
 def _training_row(card: CheckpointCard) -> Row:
     best = card.best
     return {
         "run": card.run,
-        "model": card.backbone.name,
+        "model": model_of(card),
         "data": card.data.name,
         "samples": card.data.samples,
         "seed": card.data.seed,
+        "recipe": card.recipe,
         "train_accuracy_percent": best.train_accuracy_percent,
         "validation_accuracy_percent": best.validation_accuracy_percent,
         "train_loss": best.train_loss,
         "validation_loss": best.validation_loss,
         "test_accuracy_percent": card.test_accuracy_percent,
         "overfitting_gap_points": best.train_accuracy_percent - best.validation_accuracy_percent,
-        "wall_s": card.wall_s,
-        "images_per_s": card.images_per_s,
+        "wall_s": card.effort.wall_s,
+        "images_per_s": card.effort.images_per_s,
         "epoch": best.epoch,
         "epochs": card.last.epoch,
+        "evidence": "measured",
+        "to_type": "",
     }
 
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from vlm_contract.card import CheckpointCard, Scores
+from vlm_contract.card import CheckpointCard, Effort, Scores
 from vlm_contract.codec import Absent, write_record
 from vlm_contract.workspace import CARD_FILE, WEIGHTS_FILE, Workspace
 
@@ -44,17 +44,19 @@ def make_run(root: Path, model: str, run: str) -> Path:
     folder = Workspace(root).run(run)
     folder.mkdir(parents=True)
     save_file(module.state_dict(), folder / WEIGHTS_FILE)
-    scores = Scores(1, 50.0, 1.0, 50.0, 1.0)
+    scores = Scores(1, data.train_samples, 50.0, 1.0, 50.0, 1.0)
     card = CheckpointCard(
         run=run,
         backbone=backbone,
+        start="random weights, seed 7",
         data=data,
+        recipe="none",
         hyperparameters={"epochs": 1},
+        precision="never trained",
         best=scores,
         last=scores,
         test_accuracy_percent=Absent("never scored"),
-        wall_s=1.0,
-        images_per_s=1.0,
+        effort=Effort(1.0, 1.0, 1.0, 1.0, *[Absent("never trained")] * 3),
         weights_sha256=hashlib.sha256((folder / WEIGHTS_FILE).read_bytes()).hexdigest(),
         device="cpu",
         versions={},

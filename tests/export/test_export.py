@@ -273,6 +273,6 @@ def test_a_network_that_torch_cannot_export_says_so() -> None:
         def forward(self, images: torch.Tensor) -> torch.Tensor:
             return images if images.sum() > 0 else 2 * images
 
-    backbone = Backbone("depends", {}, ("a",), 4, 3, (0.5,) * 3, (0.5,) * 3, 0, 0)
+    backbone = Backbone("depends", "stock", {}, ("a",), 4, 3, (0.5,) * 3, (0.5,) * 3, 0, 0)
     with pytest.raises(CheckFailed, match="torch cannot export depends to ONNX: "), silenced():
         onnx_from_module(DependsOnValues().eval(), backbone, 18)

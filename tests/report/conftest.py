@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from vlm_contract.card import Backbone, CheckpointCard, Data, Scores
+from vlm_contract.card import Backbone, CheckpointCard, Data, Effort, Scores
 from vlm_contract.codec import Absent, write_record
 from vlm_contract.manifest import Accuracy, ArtifactManifest, FileEntry, TensorSpec
 from vlm_contract.measurement import (
@@ -36,18 +36,19 @@ DEVICE = Device(
 )
 
 
-def a_card(run: str = "double-net-digits-1149-s0", **changes: Any) -> CheckpointCard:
-    backbone = Backbone("double_net", {}, ("0", "1"), 32, 3, (0.5,), (0.5,), 4_210_000, 7_000_000)
+def a_card(run: str = "double-net-digits-1437-s0", **changes: Any) -> CheckpointCard:
     card = CheckpointCard(
         run=run,
-        backbone=backbone,
-        data=Data("digits", "d" * 64, "e" * 64, 1149, 288, 360, 0),
+        backbone=a_backbone("double_net"),
+        start="random weights, seed 0",
+        data=Data("digits", "digits", "d" * 64, "e" * 64, 1437, 1149, 288, 360, "every fifth", 0, 0),
+        recipe="scratch",
         hyperparameters={},
-        best=Scores(38, 99.83, 0.0132, 98.26, 0.0711),
-        last=Scores(40, 99.91, 0.0101, 97.92, 0.0733),
+        precision="FP32",
+        best=Scores(38, 1149, 99.83, 0.0132, 98.26, 0.0711),
+        last=Scores(40, 1149, 99.91, 0.0101, 97.92, 0.0733),
         test_accuracy_percent=97.78,
-        wall_s=121.4,
-        images_per_s=812.3,
+        effort=Effort(121.4, 240.2, 812.3, 6.4, 500_000_000, Absent("no GPU"), Absent("no GPU")),
         weights_sha256="f" * 64,
         device="double CPU",
         versions={"double-torch": "0.0"},
@@ -56,11 +57,15 @@ def a_card(run: str = "double-net-digits-1149-s0", **changes: Any) -> Checkpoint
     return dataclasses.replace(card, **changes)
 
 
+def a_backbone(name: str, adapt: str = "stock") -> Backbone:
+    return Backbone(name, adapt, {}, ("0", "1"), 32, 3, (0.5,), (0.5,), 4_210_000, 7_000_000)
+
+
 def a_manifest(artifact: str, accuracy: float | Absent = 98.26, **changes: Any) -> ArtifactManifest:
     tensor = TensorSpec("images", ("batch", 3, 32, 32), "float32")
     manifest = ArtifactManifest(
         artifact=artifact,
-        run="double-net-digits-1149-s0",
+        run="double-net-digits-1437-s0",
         checkpoint_sha256="f" * 64,
         backbone="double_net",
         format="onnx",
@@ -155,6 +160,7 @@ def records_in_memory(*measurements: Measurement, manifests: tuple[ArtifactManif
 def double() -> SimpleNamespace:
     """What makes doubles."""
     return SimpleNamespace(
+        backbone=a_backbone,
         card=a_card,
         manifest=a_manifest,
         measurement=a_measurement,
@@ -204,7 +210,11 @@ def doubles(keep: Keep) -> None:
     fast, exact, lean = (f"double-{name}.onnx" for name in ("fast", "exact", "lean"))
     keep(
         a_card(),
-        a_card("double-other-digits-600-s1", test_accuracy_percent=Absent("the data has no test part")),
+        a_card(
+            "double-other-digits-1437-s1", backbone=a_backbone("double_other", "small"),
+            test_accuracy_percent=Absent("the data has no test part"),
+        ),
+        a_card("pixels-digits-1437-s0", backbone=a_backbone("pixels"), test_accuracy_percent=97.9),
         a_manifest(f"{fast}-fp32", 98.26),
         a_manifest(f"{fast}-fp16", 98.26, refused=("max_abs_difference 0.9 over the tolerance 0.05",)),
         a_manifest(f"{exact}-fp32", 98.96, backbone="double_big", macs=Absent("an operator has no known count")),

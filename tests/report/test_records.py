@@ -44,7 +44,7 @@ def test_a_refused_artifact_is_to_be_exported_again(double: SimpleNamespace) -> 
     records = double.records(manifests=(double.manifest("double-fp16", refused=("parity",)),))
     (entry,) = records.entries()
     assert entry.standing == "refused"
-    assert records.next_command(entry).startswith("vlm-export --ckpt double-net-digits-1149-s0")
+    assert records.next_command(entry).startswith("vlm-export --ckpt double-net-digits-1437-s0")
 
 
 def test_an_empty_workspace_says_what_to_type(workspace: Workspace) -> None:
@@ -59,4 +59,22 @@ def test_an_artifact_of_weights_that_were_trained_again_is_a_problem(
     keep(double.card(), double.manifest("double-fp32"), double.manifest("double-fp16", checkpoint_sha256="0" * 64))
     (problem,) = records_of(workspace).problems
     assert problem.startswith("double-fp16 holds other weights")
-    assert "vlm-export --ckpt double-net-digits-1149-s0" in problem
+    assert "vlm-export --ckpt double-net-digits-1437-s0" in problem
+
+
+def test_a_row_has_the_label_of_the_card_of_the_very_weights(
+    workspace: Workspace, keep: Callable[..., None], double: SimpleNamespace
+) -> None:
+    keep(
+        double.card(backbone=double.backbone("double_net", "small")),
+        double.manifest("double-a-fp32"),
+        double.manifest("double-b-fp32", checkpoint_sha256="0" * 64),
+        double.measurement("double-a-fp32"),
+        double.measurement("double-unknown"),
+    )
+    models = {entry.name: entry.model for entry in records_of(workspace).entries()}
+    assert models == {
+        "double-a-fp32": "double_net (small)",
+        "double-b-fp32": "double_net",
+        "double-unknown": "double-unknown",
+    }

@@ -1,5 +1,6 @@
 """timm models: described, built, and built again from what was written."""
 
+import copy
 import math
 from pathlib import Path
 
@@ -9,23 +10,56 @@ from safetensors.torch import save_file
 
 from vlm_contract.card import Backbone
 from vlm_contract.errors import VlmError
-from vlm_train.backbones import backbone_from_timm, module_from_backbone, module_from_checkpoint
+from vlm_train.backbones import (
+    backbone_from_timm,
+    classifiers,
+    count_macs,
+    module_from_backbone,
+    module_from_checkpoint,
+)
 
 GREY = ((0.3,) * 3, (0.4,) * 3)
 CLASSES = tuple("0123456789")
+SEVEN = {  # parameters in millions, MACs in thousands of millions and their tolerance; 10 classes, 32 pixels
+    "mobilenetv3_large_100": (4.21, 0.0071, 0.01),
+    "tf_efficientnetv2_s": (20.19, 0.0617, 0.01),
+    "resnet50": (23.53, 0.0834, 0.01),
+    "convnextv2_tiny": (27.87, 0.0909, 0.01),
+    "vit_base_patch16_224": (85.66, 0.43, 0.012),
+    "deit_small_patch16_224": (21.60, 0.11, 0.05),
+    "swin_tiny_patch4_window7_224": (27.51, 0.10, 0.05),
+}
 
 
-def described(model: str) -> Backbone:
-    return backbone_from_timm(model, CLASSES, 32, *GREY)
+def described(model: str, image_size: int = 32, adapt: str = "stock") -> Backbone:
+    return backbone_from_timm(model, CLASSES, image_size, *GREY, adapt=adapt)
 
 
-@pytest.mark.parametrize(
-    ("model", "parameters", "macs"), [("mobilenetv3_large_100", 4.21e6, 0.007e9), ("resnet50", 23.53e6, 0.0835e9)]
-)
-def test_parameters_and_macs_are_those_of_the_literature(model: str, parameters: float, macs: float) -> None:
-    backbone = described(model)
-    assert backbone.parameters == pytest.approx(parameters, abs=0.005e6)
-    assert backbone.macs == pytest.approx(macs, rel=0.02)
+def first_loss(model: str) -> float:
+    torch.manual_seed(0)
+    module = module_from_backbone(described(model)).train()
+    with torch.no_grad():
+        loss = torch.nn.functional.cross_entropy(module(torch.randn(64, 3, 32, 32)), torch.arange(64) % 10)
+    return loss.item()
+
+
+@pytest.mark.parametrize("model", SEVEN)
+def test_parameters_and_macs_are_those_of_the_literature(model: str) -> None:
+    backbone, (parameters, macs, tolerance) = described(model), SEVEN[model]
+    assert backbone.parameters / 1e6 == pytest.approx(parameters, abs=0.005)
+    assert isinstance(backbone.macs, int)
+    assert backbone.macs / 1e9 == pytest.approx(macs, rel=tolerance)
+
+
+def test_fused_attention_is_counted_with_gradients_and_without() -> None:
+    tokens, width, depth = 197, 384, 12
+    products = 3 * 16 * 16 * width * (tokens - 1) + 10 * width
+    products += depth * (tokens * 12 * width**2 + 2 * tokens**2 * width)
+    backbone = described("deit_small_patch16_224", 224)
+    module = module_from_backbone(backbone)
+    with torch.no_grad():
+        assert count_macs(module, 3, 224) == products
+    assert count_macs(module, 3, 224) == backbone.macs == products
 
 
 def test_transformers_are_told_the_image_size_and_convolutional_nets_are_not() -> None:
@@ -33,12 +67,29 @@ def test_transformers_are_told_the_image_size_and_convolutional_nets_are_not() -
     assert described("test_resnet").arguments == {}
 
 
-@pytest.mark.parametrize("model", ["mobilenetv3_large_100", "test_efficientnet", "test_vit", "test_resnet"])
+@pytest.mark.parametrize("model", [*SEVEN, "levit_128s"])
 def test_the_first_loss_is_near_that_of_a_guess(model: str) -> None:
-    torch.manual_seed(0)
-    module = module_from_backbone(described(model)).train()
-    images, labels = torch.randn(64, 3, 32, 32), torch.arange(64) % 10
-    assert torch.nn.functional.cross_entropy(module(images), labels).item() == pytest.approx(math.log(10), abs=0.1)
+    assert first_loss(model) == pytest.approx(math.log(10), abs=0.2)
+
+
+def test_the_heads_are_found_by_name() -> None:
+    assert list(classifiers(module_from_backbone(described("test_convnext")))) == ["head.fc"]
+    assert list(classifiers(module_from_backbone(described("levit_128s")))) == ["head", "head_dist"]
+
+
+def test_a_norm_in_the_head_is_left_as_it_is() -> None:
+    head = module_from_backbone(described("levit_128s")).get_submodule("head")
+    assert torch.equal(head.bn.weight, torch.ones(384))
+    assert head.linear.weight.std().item() == pytest.approx(0.01, rel=0.1)
+
+
+def test_a_model_without_a_head_is_refused() -> None:
+    with pytest.raises(VlmError, match="MobileNetV5Encoder has no head that classifies"):
+        described("mobilenetv5_300m_enc")
+
+
+def test_a_model_that_looks_at_its_weights_while_it_is_built_is_described_all_the_same() -> None:
+    assert described("regnetx_002").macs == count_macs(module_from_backbone(described("regnetx_002")), 3, 32)
 
 
 def test_an_unknown_model_names_the_nearest() -> None:
@@ -47,19 +98,28 @@ def test_an_unknown_model_names_the_nearest() -> None:
     assert caught.value.hint == "--model resnet50"
 
 
+def test_a_tag_of_weights_may_follow_the_name_and_is_checked() -> None:
+    assert described("test_vit.r160_in1k").parameters == described("test_vit").parameters
+    with pytest.raises(VlmError, match=r"no model 'test_vit.r16_in1k'; did you mean test_vit.r160_in1k"):
+        described("test_vit.r16_in1k")
+
+
 def test_a_model_that_cannot_take_the_image_size_is_refused() -> None:
     with pytest.raises(VlmError, match="inception_v3 cannot take images of 32 pixels"):
         described("inception_v3")
 
 
-def test_a_checkpoint_gives_back_the_same_outputs(tmp_path: Path) -> None:
-    backbone = described("test_vit")
+@pytest.mark.parametrize("adapt", ["stock", "small", "upsample:64"])
+@pytest.mark.parametrize("model", ["test_vit", "test_resnet"])
+def test_a_checkpoint_gives_back_the_same_outputs(model: str, adapt: str, tmp_path: Path) -> None:
+    backbone = described(model, adapt=adapt)
     module = module_from_backbone(backbone)
     save_file(module.state_dict(), tmp_path / "model.safetensors")
     again = module_from_checkpoint(backbone, tmp_path / "model.safetensors")
     images = torch.randn(2, 3, 32, 32)
     assert not again.training
     assert torch.equal(again(images), module(images))
+    assert torch.equal(copy.deepcopy(again)(images), module(images))
 
 
 def test_weights_of_another_network_are_refused(tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ def test_the_line_carries_loss_accuracy_speed_and_time_left() -> None:
     now = iter([0.0, 2.0, 4.0])
     progress = Progress(100, 1, 3, lines.append, clock=lambda: next(now))
     progress.stepped(1.5, 50)
-    progress.scored(Scores(2, 90.0, 0.4, 88.0, 0.5))
+    progress.scored(Scores(2, 10, 90.0, 0.4, 88.0, 0.5))
     progress.stepped(0.25, 50)
     assert lines == [
         "epoch 2/3  loss 1.500  25 images/s  6 s left",

@@ -3,11 +3,13 @@
 import hashlib
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -15,13 +17,16 @@ from vlm_contract.card import CheckpointCard, Scores
 from vlm_contract.codec import read_record
 from vlm_contract.errors import CheckFailed, VlmError
 from vlm_contract.workspace import CARD_FILE, HISTORY_FILE, WEIGHTS_FILE, Workspace
+from vlm_train import train as train_stage
 from vlm_train.__main__ import main
-from vlm_train.recipe import Recipe
+from vlm_train.recipe import recipe_named
 from vlm_train.train import RESUME_FILE, Request, best_of, train_model
 
-SMALL = ("--model", "test_resnet", "--samples", "100", "--batch-size", "20", "--threads", "1")
+SMALL = ("--model", "test_resnet", "--samples", "100", "--adapt", "stock", "--batch-size", "20", "--threads", "1",
+         "--precision", "fp32")  # fmt: skip
 RUN = "test_resnet-digits-100-s0"
-REQUEST = Request("test_resnet", "digits", 100, 0, Recipe(epochs=2, batch_size=20))
+RECIPE = recipe_named("scratch", "test_resnet", "digits", adapt="stock", batch_size=20, epochs=2)
+REQUEST = Request("test_resnet", "digits", 100, 0, RECIPE, precision="fp32")
 
 
 def train(workspace: Path, *words: str) -> int:
@@ -42,7 +47,9 @@ def test_a_finished_run_is_weights_history_and_a_card_that_agree(trained: Path) 
     history = [Scores(**json.loads(line)) for line in (folder / HISTORY_FILE).read_text().splitlines()]
     assert card.weights_sha256 == hashlib.sha256((folder / WEIGHTS_FILE).read_bytes()).hexdigest()
     assert [scores.epoch for scores in history] == [1, 2]
-    assert (card.best, card.last) == (best_of(history), history[-1])
+    assert (card.best.epoch, card.last.epoch) == (best_of(history).epoch, 2)
+    assert card.best.validation_loss == best_of(history).validation_loss
+    assert (card.best.train_scored, history[0].train_scored) == (90, 10)
     assert card.device == "cpu, 1 thread"
     assert not (folder / RESUME_FILE).exists()
 
@@ -56,17 +63,18 @@ def test_the_weights_kept_are_those_that_the_card_scores(trained: Path) -> None:
 
     folder = trained / "runs" / RUN
     card = read_record(CheckpointCard, folder / CARD_FILE)
-    validation = splits_of(card.data).validation
+    splits = splits_of(card.data)
     module = module_from_checkpoint(card.backbone, folder / WEIGHTS_FILE)
-    with torch.inference_mode():
-        logits = module(torch.from_numpy(normalised(validation.pixels, card.backbone.mean, card.backbone.std)))
-    accuracy = 100 * np.mean(logits.argmax(1).numpy() == validation.labels)
-    assert accuracy == pytest.approx(card.best.validation_accuracy_percent)
+    scored = ((splits.train, card.best.train_accuracy_percent), (splits.test, card.test_accuracy_percent))
+    for images, percent in ((splits.validation, card.best.validation_accuracy_percent), *scored):
+        with torch.inference_mode():
+            logits = module(torch.from_numpy(normalised(images.pixels, card.backbone.mean, card.backbone.std)))
+        assert 100 * np.mean(logits.argmax(1).numpy() == images.labels) == pytest.approx(percent)
 
 
 def test_the_best_epoch_is_the_most_accurate_and_of_several_that_with_the_lowest_loss() -> None:
     history = [
-        Scores(epoch, 0.0, 0.0, *validation) for epoch, validation in enumerate([(90, 0.5), (91, 0.4), (91, 0.3)])
+        Scores(epoch, 10, 0.0, 0.0, *validation) for epoch, validation in enumerate([(90, 0.5), (91, 0.4), (91, 0.3)])
     ]
     assert best_of(history).epoch == 2
 
@@ -84,7 +92,7 @@ def test_the_same_command_again_keeps_the_run_without_torch_or_timm(trained: Pat
 def test_the_same_name_with_other_options_is_refused(trained: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert train(trained, "--epochs", "3", "--lr", "0.1") == 2
     said = capsys.readouterr().err
-    assert "epochs 2 (now 3), learning_rate 0.002 (now 0.1)" in " ".join(said.split())
+    assert "epochs 2 (now 3), learning_rate 0.003 (now 0.1)" in " ".join(said.split())
     assert "Try: --name NAME, or --overwrite" in said
 
 
@@ -133,7 +141,7 @@ def test_a_killed_run_continued_ends_with_the_bits_of_one_never_cut_off(
 def test_an_interruption_says_how_to_continue(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     command = [sys.executable, "-m", "vlm_train", "--workspace", str(tmp_path), *SMALL, "--epochs", "500"]
     with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
-        while not (tmp_path / "runs" / RUN / RESUME_FILE).exists():
+        while process.poll() is None and not (tmp_path / "runs" / RUN / RESUME_FILE).exists():
             time.sleep(0.02)
         process.send_signal(signal.SIGINT)
         said = process.communicate()[1]
@@ -147,15 +155,36 @@ def test_a_diverging_run_fails_writes_no_card_and_keeps_the_last_good_epoch(
 ) -> None:
     from vlm_train.loop import Loop
 
-    step = Loop._step
-    steps = iter(range(100))
-    monkeypatch.setattr(Loop, "_step", lambda self, batch: step(self, batch) if next(steps) < 7 else float("nan"))
-    with pytest.raises(CheckFailed, match=r"became nan in epoch 2, step 3 of 5"):
+    loss, steps = Loop._loss, iter(range(100))
+    monkeypatch.setattr(Loop, "_loss", lambda *given: loss(*given) * (1 if next(steps) < 6 else float("nan")))
+    with pytest.raises(CheckFailed, match=r"became nan in epoch 2, step 3 of 4"):
         train_model(REQUEST, Workspace(tmp_path), threads=1)
     folder = tmp_path / "runs" / RUN
     assert not (folder / CARD_FILE).exists()
     assert (folder / WEIGHTS_FILE).exists()
     assert len((folder / HISTORY_FILE).read_text().splitlines()) == 1
+
+
+def test_a_full_disk_in_the_middle_of_a_checkpoint_ends_the_run_and_leaves_what_stood_there(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    written, whole = [], train_stage.write_whole
+
+    def write(path: Path, data: str | bytes) -> None:
+        written.append(path.name)
+        with monkeypatch.context() as patched:
+            if len(written) > 4:
+                patched.setattr(shutil, "disk_usage", lambda _: SimpleNamespace(free=10))
+            whole(path, data)
+
+    monkeypatch.setattr(train_stage, "write_whole", write)
+    assert train(tmp_path, "--epochs", "9") == 2
+    assert "could not be written: No space left on device" in " ".join(capsys.readouterr().err.split())
+    folder = tmp_path / "runs" / RUN
+    assert len((folder / HISTORY_FILE).read_text().splitlines()) <= 2
+    assert sorted(path.name for path in folder.iterdir()) == [".lock", HISTORY_FILE, WEIGHTS_FILE, RESUME_FILE]
+    monkeypatch.undo()
+    assert train(tmp_path, "--epochs", "9", "--resume") == 0
 
 
 def test_overwriting_trains_anew_and_gives_the_same_weights(trained: Path, tmp_path: Path) -> None:
@@ -186,7 +215,14 @@ def test_a_damaged_resume_state_is_named(tmp_path: Path) -> None:
         (("--name", "../x"), "cannot name a folder"),
         (("--threads", "0"), "0 threads were asked for"),
         (("--epochs", "0"), "epochs is 0"),
-        (("--samples", "1150"), "1149 in 10 classes"),
+        (("--samples", "1438"), "1437 in 10 classes"),
+        (("--recipe", "scrach"), "Unknown recipe"),
+        (("--adapt", "tiny"), "no way to adapt a model"),
+        (("--precision", "fp8"), "fp8"),
+        (("--weights", "nowhere.safetensors"), "no file of weights"),
+        (("--log", "tensorbord"), "tensorbord"),
+        (("--lr", "0"), "learning rate is 0"),
+        (("--seeds", "0,x"), "no list of seeds"),
     ],
 )
 def test_a_wrong_option_ends_with_2_and_writes_nothing(

@@ -1,12 +1,14 @@
 """The one place where a card becomes a torch module."""
 
 import difflib
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from vlm_contract.card import Backbone, Scalar
 from vlm_contract.errors import VlmError
 from vlm_contract.files import check_regular_file, what_it_is
+from vlm_train.adaptations import STOCK, adapt_module, arguments_for, check_adapt, size_inside
 
 if TYPE_CHECKING:
     import torch
@@ -16,40 +18,55 @@ HEAD_STD = 0.01  # of a fresh head's weights: logits stay far below 1, so the fi
 
 
 def backbone_from_timm(
-    name: str, classes: tuple[str, ...], image_size: int, mean: tuple[float, ...], std: tuple[float, ...]
+    name: str,
+    classes: tuple[str, ...],
+    image_size: int,
+    mean: tuple[float, ...],
+    std: tuple[float, ...],
+    adapt: str = STOCK,
 ) -> Backbone:
-    """Describe the timm model `name` for square images of `len(mean)` channels.
+    """Describe the timm model, or the floor, `name` for square images of `len(mean)` channels.
 
-    Raises VlmError for a name that timm does not know, and for a model that cannot take images of this size.
+    Raises VlmError for a name that is neither, and for a model that cannot take images of this size, or this `adapt`.
     """
     check_timm_name(name)
-    channels = len(mean)
+    check_adapt(adapt)
+    if name in floors() and adapt != STOCK:
+        raise VlmError(f"{name} is made for small images as it stands.", hint=f"--adapt {STOCK}")
+    size, channels = size_inside(adapt, image_size), len(mean)
     try:
-        arguments, module = _built_for_size(name, len(classes), channels, image_size)
-        macs = count_macs(module, channels, image_size)
+        arguments, parameters, macs = _measured(name, adapt, len(classes), channels, image_size)
     except (ValueError, AssertionError, RuntimeError) as error:
         raise VlmError(
-            f"{name} cannot take images of {image_size} pixels: {error}.", hint="--model resnet50, or another of timm's"
+            f"{name} cannot take images of {size} pixels: {error}.", hint="--model resnet50, or another of timm's"
         ) from None
-    return Backbone(name, arguments, classes, image_size, channels, mean, std, count_parameters(module), macs)
+    return Backbone(name, adapt, arguments, classes, image_size, channels, mean, std, parameters, macs)
 
 
 def check_timm_name(name: str) -> None:
-    """Raise VlmError with the nearest names unless timm has a model `name`."""
+    """Raise VlmError with the nearest names unless `name` is a floor's or a model of timm, with or without a tag."""
     import timm
 
-    if timm.is_model(name):
+    tagged = "." in name
+    names = [*floors(), *timm.list_models(include_tags=tagged)]
+    if name in names or (timm.is_model(name) and not tagged):  # that knows names which the list has given up, too
         return
-    nearest = difflib.get_close_matches(name, timm.list_models(), n=3)
+    nearest = difflib.get_close_matches(name, names, n=3)
     known = f"did you mean {', '.join(nearest)}?" if nearest else "timm.list_models() names them all."
     raise VlmError(f"timm has no model {name!r}; {known}", hint=f"--model {nearest[0] if nearest else 'resnet50'}")
 
 
+def floors() -> dict[str, Callable[..., "torch.nn.Module"]]:
+    """The constructors of the models that are ours."""
+    from vlm_train.floors import FLOORS
+
+    return FLOORS
+
+
 def module_from_backbone(backbone: Backbone) -> "torch.nn.Module":
     """The network with fresh weights, in evaluation mode; its head starts small."""
-    module = _created(backbone.name, len(backbone.classes), backbone.channels, backbone.arguments)
-    start_head_small(module)
-    return module
+    classes = len(backbone.classes)
+    return _created(backbone.name, backbone.adapt, classes, backbone.channels, backbone.arguments)
 
 
 def module_from_checkpoint(backbone: Backbone, weights: Path) -> "torch.nn.Module":
@@ -77,10 +94,21 @@ def start_head_small(module: Any) -> None:
     """
     import torch
 
+    for head in classifiers(module).values():
+        for layer in head.modules():
+            if isinstance(layer, torch.nn.Linear | torch.nn.Conv2d):  # some heads begin with a norm
+                torch.nn.init.normal_(layer.weight, std=HEAD_STD)
+                if layer.bias is not None:
+                    torch.nn.init.zeros_(layer.bias)
+
+
+def classifiers(module: Any) -> dict[str, "torch.nn.Module"]:
+    """The layers that give the logits, by their names in the module: one, or two of a distilled transformer."""
+    if not hasattr(module, "get_classifier"):
+        raise VlmError(f"timm's {type(module).__name__} has no head that classifies.", hint="--model resnet50")
     heads = module.get_classifier()
-    for head in heads if isinstance(heads, tuple) else (heads,):
-        for parameter in head.parameters():
-            torch.nn.init.normal_(parameter, std=HEAD_STD if parameter.ndim > 1 else 0.0)
+    heads = heads if isinstance(heads, tuple) else (heads,)
+    return {name: part for name, part in module.named_modules() if any(part is head for head in heads)}
 
 
 def count_parameters(module: "torch.nn.Module") -> int:
@@ -95,23 +123,45 @@ def count_macs(module: "torch.nn.Module", channels: int, image_size: int) -> int
 
     # Gradients stay on: without them the counter's module tracker fails on models with attention pooling.
     with FlopCounterMode(display=False) as counter:
-        module(torch.zeros(1, channels, image_size, image_size))
+        module(torch.zeros(1, channels, image_size, image_size, device=next(module.parameters()).device))
     return int(counter.get_total_flops()) // 2
 
 
+def _measured(
+    name: str, adapt: str, classes: int, channels: int, image_size: int
+) -> tuple[dict[str, Scalar], int, int]:
+    """Constructor arguments, parameters and MACs; counted on tensors without data where the model allows it."""
+    import torch
+
+    def on(device: str) -> tuple[dict[str, Scalar], int, int]:
+        with torch.device(device):
+            arguments, module = _built_for_size(name, adapt, classes, channels, size_inside(adapt, image_size))
+        return arguments, count_parameters(module), count_macs(module, channels, image_size)
+
+    try:
+        return on("meta")
+    except RuntimeError:  # some models look at their own weights while they are built
+        return on("cpu")
+
+
 def _built_for_size(
-    name: str, classes: int, channels: int, image_size: int
+    name: str, adapt: str, classes: int, channels: int, size: int
 ) -> tuple[dict[str, Scalar], "torch.nn.Module"]:
     """Constructor arguments for this image size, and the network: transformers take `img_size`, most CNNs do not."""
-    arguments: dict[str, Scalar] = {"img_size": image_size}
+    arguments = arguments_for(name, adapt)
+    sized = {**arguments, "img_size": size}
     try:
-        return arguments, _created(name, classes, channels, arguments)
+        return sized, _created(name, adapt, classes, channels, sized)
     except TypeError:
-        return {}, _created(name, classes, channels, {})
+        return arguments, _created(name, adapt, classes, channels, arguments)
 
 
-def _created(name: str, classes: int, channels: int, arguments: dict[str, Scalar]) -> "torch.nn.Module":
+def _created(name: str, adapt: str, classes: int, channels: int, arguments: dict[str, Scalar]) -> "torch.nn.Module":
     import timm
 
+    if name in floors():
+        return floors()[name](num_classes=classes, in_chans=channels, **arguments).eval()
     module: torch.nn.Module = timm.create_model(name, num_classes=classes, in_chans=channels, **arguments)
+    adapt_module(module, name, adapt)
+    start_head_small(module)
     return module.eval()

@@ -1,38 +1,25 @@
 """Where images come from: open a data set, split it, take a subset, tell it apart from any other."""
 
-import difflib
 import hashlib
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from importlib.resources import files
-from typing import TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 
 from vlm_contract.card import Data
 from vlm_contract.errors import VlmError
+from vlm_train.sources import Images, Opened, Pixels, Show, Whole, opened
 
-Pixels: TypeAlias = npt.NDArray[np.uint8]
-Whole: TypeAlias = npt.NDArray[np.int64]
+__all__ = ["Images", "Splits", "mean_and_std", "normalised", "open_data", "splits_of", "stratified_order"]
 
-HELD_OUT = 0.2  # share of the images that is the test part; then share of the rest that chooses the epoch
-TEST_SEED = 0  # the test part is the same for every seed
-
-
-@dataclass(frozen=True)
-class Images:
-    """Labelled images in memory."""
-
-    pixels: Pixels  # [n, h, w, c]
-    labels: Whole  # [n], indices of classes
-
-    def __len__(self) -> int:
-        return len(self.labels)
-
-    def take(self, indices: Whole) -> "Images":
-        return Images(self.pixels[indices], self.labels[indices])
+HELD_OUT_PERCENT = 20  # of the images, as the test part of a source that has none of its own
+TEST_SEED = 0  # that test part is the same for every seed
+FOLD = 10  # one in so many samples of a class chooses the epoch; the others are trained on
+STATISTICS_BYTES = 256 << 20  # of pixels, looked at for mean and deviation: all of CIFAR, 1,783 images of 224 pixels
+COUNTED_AT_ONCE = 64  # images; few stay in the processor's cache, which is three times faster
+MEMORY_SHARE = 0.5  # of the free memory that images may take; larger ones stay on disk
 
 
 @dataclass(frozen=True)
@@ -43,40 +30,56 @@ class Splits:
     validation: Images  # chooses the epoch
     test: Images  # scored once, at the end
     classes: tuple[str, ...]
+    notes: tuple[str, ...] = ()  # what the user should know of the source, one sentence each
 
 
-def open_data(name: str, samples: int | None, seed: int) -> tuple[Data, Splits]:
+def open_data(
+    source: str, samples: int | None, seed: int, image_size: int | None = None, show: Show = lambda text: None
+) -> tuple[Data, Splits]:
     """The data of a run: its description for the card, and its images.
 
-    `samples` training images are taken, all where it is None; for one seed a smaller subset lies inside a larger one.
-    Raises VlmError for an unknown name, and for fewer samples than classes or more than there are.
+    `samples` labelled images are used, all where it is None; for one seed a smaller subset lies inside a larger one.
+    One in ten of each class's samples chooses the epoch, and the others are trained on: these parts are nested too. A
+    folder with a validation part of its own chooses by all of that part, and trains on all samples.
+    `image_size` in pixels is for folders of images; where None, the folder's images decide. `show` is told the progress
+    of a download or a decoding.
+    Raises VlmError for an unknown source, and for fewer samples than ten a class (one, where the validation part is
+    the folder's own) or more than there are.
     """
-    images, classes = _loader(name)()
-    test, rest = _held_out(images.labels, np.arange(len(images)), TEST_SEED)
-    validation, train = _held_out(images.labels, rest, seed)
-    train = train[stratified_order(images.labels[train], seed)]
-    subset = train[: _checked_samples(samples, len(train), len(classes), name)]
+    found = opened(source, image_size, show)
+    rest, test = _parts(found)
+    least = len(found.classes) * (FOLD if found.validation is None else 1)
+    order = rest[stratified_order(found.train.labels[rest], seed)]
+    subset = order[: _checked_samples(samples, len(rest), least, found)]
+    chosen = _every_tenth(found.train.labels[subset]) & (found.validation is None)
+    train = found.train.take(subset[~chosen])
+    validation = found.validation or found.train.take(subset[chosen])
     data = Data(
-        name=name,
-        fingerprint=_sha256(images.pixels, images.labels),
+        name=found.name,
+        source=found.source,
+        fingerprint=found.fingerprint,
         subset_fingerprint=_sha256(subset),
         samples=len(subset),
+        train_samples=len(train),
         validation_samples=len(validation),
         test_samples=len(test),
+        test_origin=_test_origin(found),
+        damaged=found.damaged,
         seed=seed,
     )
-    return data, Splits(images.take(subset), images.take(validation), images.take(test), classes)
+    train, validation, test = _in_memory_if_they_fit([train, validation, test])
+    return data, Splits(train, validation, test, found.classes, found.notes)
 
 
 def splits_of(data: Data) -> Splits:
     """The very splits that a card describes. Raises VlmError where the images found today are others."""
-    found, splits = open_data(data.name, data.samples, data.seed)
+    found, splits = open_data(data.source, data.samples, data.seed)
     if found != data:
         raise VlmError(
             f"The images of {data.name} are not those that the run saw: its card says {data.fingerprint[:12]} "
             f"(subset {data.subset_fingerprint[:12]}), found {found.fingerprint[:12]} "
             f"(subset {found.subset_fingerprint[:12]}).",
-            hint=f"vlm-train --data {data.name} --overwrite",
+            hint=f"vlm-train --data {data.source} --overwrite",
         )
     return splits
 
@@ -88,10 +91,17 @@ def normalised(pixels: Pixels, mean: Sequence[float], std: Sequence[float]) -> n
     return np.ascontiguousarray(whitened.transpose(0, 3, 1, 2))
 
 
-def mean_and_std(pixels: Pixels) -> tuple[tuple[float, ...], tuple[float, ...]]:
-    """Mean and standard deviation by channel of uint8 [n, h, w, c] scaled to 0..1, to four digits."""
-    scaled = pixels.reshape(-1, pixels.shape[3]) / 255
-    return tuple(scaled.mean(axis=0).round(4).tolist()), tuple(scaled.std(axis=0).round(4).tolist())
+def mean_and_std(images: Images) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """Mean and standard deviation by channel of pixels scaled to 0..1, to four digits.
+
+    Of many images, as many as make STATISTICS_BYTES, evenly spaced, wherever they lie.
+    """
+    most = max(1, STATISTICS_BYTES // images.store[0].nbytes)
+    counts = _value_counts(images, np.arange(0, len(images), math.ceil(len(images) / most)))
+    shares, values = counts / counts.sum(axis=1, keepdims=True), np.arange(256) / 255
+    means = shares @ values
+    deviations = np.sqrt((shares * (values - means[:, None]) ** 2).sum(axis=1))
+    return tuple(means.round(4).tolist()), tuple(deviations.round(4).tolist())
 
 
 def stratified_order(labels: Whole, seed: int) -> Whole:
@@ -108,22 +118,64 @@ def stratified_order(labels: Whole, seed: int) -> Whole:
     return np.asarray(shuffled[np.argsort(place[shuffled], kind="stable")], np.int64)
 
 
-def _held_out(labels: Whole, indices: Whole, seed: int) -> tuple[Whole, Whole]:
-    """`indices` as a stratified held-out part and the rest."""
-    ordered = indices[stratified_order(labels[indices], seed)]
-    size = math.ceil(HELD_OUT * len(indices))
-    return ordered[:size], ordered[size:]
+def _parts(found: Opened) -> tuple[Whole, Images]:
+    """The images of the training part that samples may be taken of, and the test part."""
+    if found.test is not None:
+        return np.arange(len(found.train)), found.test
+    order = stratified_order(found.train.labels, TEST_SEED)
+    size = math.ceil(HELD_OUT_PERCENT / 100 * len(order))
+    return order[size:], found.train.take(order[:size])
 
 
-def _checked_samples(samples: int | None, available: int, classes: int, name: str) -> int:
-    if samples is None:
-        return available
-    if not classes <= samples <= available:
+def _test_origin(found: Opened) -> str:
+    if found.test is not None:
+        return f"the {len(found.test)} test images of {found.name}"
+    return f"{HELD_OUT_PERCENT} % of {found.name}, the same for every seed"
+
+
+def _every_tenth(labels: Whole) -> npt.NDArray[np.bool_]:
+    """Which of `labels` stands at a tenth place among those of its class: the same for every prefix."""
+    chosen = np.zeros(len(labels), np.bool_)
+    for label in np.unique(labels):
+        chosen[np.flatnonzero(labels == label)[FOLD - 1 :: FOLD]] = True
+    return chosen
+
+
+def _checked_samples(samples: int | None, available: int, least: int, found: Opened) -> int:
+    classes = len(found.classes)
+    if available < least:
         raise VlmError(
-            f"{samples} training samples were asked of {name}, which has {available} in {classes} classes.",
-            hint=f"--samples N with N from {classes} to {available}",
+            f"{found.name} has {available} images in {classes} classes to train and validate on; "
+            f"expected {least} or more.",
+            hint=f"more images in {found.source}",
         )
-    return samples
+    if samples is not None and not least <= samples <= available:
+        raise VlmError(
+            f"{samples} samples were asked of {found.name}, which has {available} in {classes} classes.",
+            hint=f"--samples N with N from {least} to {available}",
+        )
+    return available if samples is None else samples
+
+
+def _in_memory_if_they_fit(parts: list[Images]) -> list[Images]:
+    wanted = sum(len(part) * part.store[0].nbytes for part in parts if not part.resident)
+    return [part.loaded() for part in parts] if wanted <= MEMORY_SHARE * free_memory_bytes() else parts
+
+
+def free_memory_bytes() -> int:
+    """What the system can give without swapping."""
+    with open("/proc/meminfo") as file:
+        return next(1024 * int(line.split()[1]) for line in file if line.startswith("MemAvailable:"))
+
+
+def _value_counts(images: Images, indices: Whole) -> Whole:
+    """How often each byte occurs in each channel of some images: [c, 256]."""
+    counts = np.zeros((images.store.shape[3], 256), np.int64)
+    for first in range(0, len(indices), COUNTED_AT_ONCE):
+        pixels = images.batch(indices[first : first + COUNTED_AT_ONCE])
+        for channel, count in enumerate(counts):
+            count += np.bincount(pixels[..., channel].ravel(), minlength=256)
+    return counts
 
 
 def _sha256(*arrays: npt.NDArray[np.generic]) -> str:
@@ -132,22 +184,3 @@ def _sha256(*arrays: npt.NDArray[np.generic]) -> str:
         digest.update(f"{array.dtype.str}{array.shape}".encode())
         digest.update(array.tobytes())
     return digest.hexdigest()
-
-
-def _digits() -> tuple[Images, tuple[str, ...]]:
-    """UCI's handwritten digits (digits.LICENCE.md): 8x8 grey values 0..16, brought to 32x32x3 bytes."""
-    with files("vlm_train").joinpath("digits.npz").open("rb") as file, np.load(file, allow_pickle=False) as arrays:
-        grey = np.rint(arrays["images"] * (255 / 16)).astype(np.uint8)
-        labels = arrays["labels"].astype(np.int64)
-    enlarged = grey.repeat(4, axis=1).repeat(4, axis=2)
-    return Images(enlarged[..., None].repeat(3, axis=3), labels), tuple("0123456789")
-
-
-DATA: dict[str, Callable[[], tuple[Images, tuple[str, ...]]]] = {"digits": _digits}
-
-
-def _loader(name: str) -> Callable[[], tuple[Images, tuple[str, ...]]]:
-    if name not in DATA:
-        nearest = difflib.get_close_matches(name, DATA, n=1) or sorted(DATA)
-        raise VlmError(f"Unknown data {name!r}; known: {', '.join(sorted(DATA))}.", hint=f"--data {nearest[0]}")
-    return DATA[name]

@@ -4,45 +4,84 @@ import json
 import os
 import platform
 import time
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager, nullcontext
 from dataclasses import asdict, dataclass, field
 from datetime import datetime, timezone
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from vlm_contract.card import Backbone, CheckpointCard, Data, Scalar, Scores
+import numpy as np
+
+from vlm_contract.card import Backbone, CheckpointCard, Data, Effort, Scalar, Scores
 from vlm_contract.codec import Absent, read_record, write_record
 from vlm_contract.console import require_extra
 from vlm_contract.errors import VlmError
 from vlm_contract.files import locked, sha256_of, write_whole
 from vlm_contract.workspace import CARD_FILE, HISTORY_FILE, WEIGHTS_FILE, Workspace, safe_name
-from vlm_train.data import Splits, mean_and_std, open_data
+from vlm_train.adaptations import check_adapt
+from vlm_train.data import Splits, mean_and_std, normalised, open_data
+from vlm_train.loggers import logger_names
 from vlm_train.progress import Progress, Show
-from vlm_train.recipe import Recipe
+from vlm_train.recipe import Recipe, check_named
 
 if TYPE_CHECKING:
+    import torch
+
+    from vlm_train.distributed import Group
+    from vlm_train.effort import GpuUse
+    from vlm_train.loggers import Logger
     from vlm_train.loop import Loop
+    from vlm_train.precision import Precision
 
 RESUME_FILE = "resume.pt"  # stands in the folder of an unfinished run
 VERSIONS_OF = ("vlm-edge", "torch", "timm", "numpy")
+PRECISIONS = ("auto", "fp32", "bf16", "fp16")
+RANDOM = "random"  # the start without pretrained weights
+FROM_TIMM = "timm"  # the start from the weights that timm downloads
+PROBED_IMAGES = {"cpu": 32, "cuda": 128}  # in the steps that choose the precision
 
 
 @dataclass(frozen=True)
 class Request:
     """What to train. Raises VlmError for a seed or a name that cannot be."""
 
-    model: str = "mobilenetv3_large_100"  # timm model name
-    data: str = "digits"
-    samples: int | None = None  # images trained on; all where None
+    model: str = "mobilenetv3_large_100"  # timm model name, or a floor's
+    data: str = "digits"  # its name, or imagefolder:PATH
+    samples: int | None = None  # labelled images used; all where None
     seed: int = 0  # of the split, the subset, the weights and the order of images
     recipe: Recipe = field(default_factory=Recipe)
-    name: str = ""  # of the run; made from model, data, samples and seed where empty
+    image_size: int | None = None  # pixels, of an image folder; as the images are where None
+    weights: str = RANDOM  # "random", "timm", or a file
+    precision: str = "auto"  # of the steps: auto, fp32, bf16 or fp16
+    compiled: bool = False  # by torch.compile
+    logs: tuple[str, ...] = ()  # names of loggers
+    name: str = ""  # of the run; made from the rest where empty
 
     def __post_init__(self) -> None:
         if not 0 <= self.seed < 2**32:
             raise VlmError(f"The seed is {self.seed}; expected 0 to {2**32 - 1}.", hint="--seed 0")
         if self.name and self.name != safe_name(self.name):
             raise VlmError(f"{self.name!r} cannot name a folder.", hint=f"--name {safe_name(self.name)}")
+        check_adapt(self.recipe.adapt)
+        check_named("precision", self.precision, PRECISIONS)
+        for log in self.logs:
+            check_named("log", log, logger_names())
+        if self.weights not in (RANDOM, FROM_TIMM) and not Path(self.weights).is_file():
+            raise VlmError(
+                f"{self.weights} is no file of weights.", hint=f"--weights FILE, --weights {FROM_TIMM} or {RANDOM}"
+            )
+
+    def run_name(self, data: Data) -> str:
+        """Says all that usually tells one run from another, and no time."""
+        recipe = self.recipe
+        adapt = [] if recipe.adapt == "stock" else [recipe.adapt.replace(":", "")]
+        how = [] if recipe.name == Recipe.name else [recipe.name]
+        parts = [self.model, *adapt, data.name, str(data.samples), *how, f"s{self.seed}"]
+        return self.name or safe_name("-".join(parts))
 
 
 @dataclass(frozen=True)
@@ -52,6 +91,7 @@ class Trained:
     card: CheckpointCard
     folder: Path
     kept: bool  # it was finished before, and nothing was trained
+    notes: tuple[str, ...] = ()  # what the user should know of the data, one sentence each
 
 
 def train_model(
@@ -67,28 +107,38 @@ def train_model(
 
     `resume` continues an unfinished run from its last epoch, with the number of threads that it began with: on a CPU
     it ends with the very bits of a run that was never cut off. `overwrite` trains anew whatever is there. `threads`
-    are all that this process may use where None. `show` is told the progress.
+    are all that this process may use where None. `show` is told the progress. Under torchrun, every process calls this.
     Raises VlmError for a wrong request, CheckFailed where the loss is not finite.
     """
-    data, splits = open_data(request.data, request.samples, request.seed)
-    folder = workspace.run(request.name or safe_name(f"{request.model}-{data.name}-{data.samples}-s{data.seed}"))
+    data, splits = open_data(request.data, request.samples, request.seed, request.image_size, show)
+    folder = workspace.run(request.run_name(data))
     if (folder / CARD_FILE).exists() and not overwrite:
-        return Trained(_finished_card(folder, options_of(request, data)), folder, kept=True)
+        return Trained(_finished_card(folder, options_of(request, data)), folder, kept=True, notes=splits.notes)
     if (folder / RESUME_FILE).exists() and not (resume or overwrite):
         raise VlmError(
             f"{folder} holds a run that was cut off. The same command with --resume continues it.",
             hint="--resume, or --overwrite to start anew",
         )
-    run = _Run(request, data, splits, folder, _checked_threads(threads), show)
+    run = _Run(request, data, splits, folder, workspace, _checked_threads(threads), show)
     try:
-        return Trained(_train(run, overwrite), folder, kept=False)
+        return Trained(_train(run, overwrite), folder, kept=False, notes=splits.notes)
     except ImportError as error:
         raise require_extra("train", error) from None
 
 
 def options_of(request: Request, data: Data) -> dict[str, Scalar]:
     """All that decides the weights, beside the library versions and the number of threads."""
-    return {"model": request.model, **asdict(data), **request.recipe.hyperparameters()}
+    recipe = {"recipe": request.recipe.name, "adapt": request.recipe.adapt}
+    return {"model": request.model, **asdict(data), **recipe, **hyperparameters_of(request)}
+
+
+def hyperparameters_of(request: Request) -> dict[str, Scalar]:
+    """As the card keeps them: the recipe's, and what was asked of start, precision and compiler."""
+    weights = request.weights
+    if weights not in (RANDOM, FROM_TIMM):
+        weights = sha256_of(Path(weights))
+    asked: dict[str, Scalar] = {"weights": weights, "precision": request.precision, "compiled": request.compiled}
+    return {**request.recipe.hyperparameters(), **asked}
 
 
 def check_same_options(run: str, asked: dict[str, Scalar], found: dict[str, Scalar]) -> None:
@@ -109,8 +159,8 @@ def _checked_threads(threads: int | None) -> int:
 def _finished_card(folder: Path, asked: dict[str, Scalar]) -> CheckpointCard:
     """The card of a finished run, once its options and its weights are those that they should be."""
     card = read_record(CheckpointCard, folder / CARD_FILE)
-    found = {"model": card.backbone.name, **asdict(card.data), **card.hyperparameters}
-    check_same_options(folder.name, asked, found)
+    backbone = {"model": card.backbone.name, "recipe": card.recipe, "adapt": card.backbone.adapt}
+    check_same_options(folder.name, asked, {**backbone, **asdict(card.data), **card.hyperparameters})
     weights = folder / WEIGHTS_FILE
     if not weights.exists() or sha256_of(weights) != card.weights_sha256:
         raise VlmError(f"{weights} is missing, or is not what {CARD_FILE} beside it describes.", hint="--overwrite")
@@ -123,31 +173,66 @@ class _Run:
     data: Data
     splits: Splits
     folder: Path
+    workspace: Workspace
     threads: int
     show: Show
+
+
+@dataclass
+class _Course:
+    """A run under way."""
+
+    run: _Run
+    backbone: Backbone
+    start: str
+    precision: "Precision"
+    group: "Group"
+    loop: "Loop"
+    gpu: "GpuUse"
+    history: list[Scores]
+    wall_before: float  # seconds that earlier sessions took
+    cpu_before: float
+
+    def __post_init__(self) -> None:
+        self._wall, self._cpu = time.perf_counter(), time.process_time()
+
+    @property
+    def wall_s(self) -> float:
+        return self.wall_before + time.perf_counter() - self._wall
+
+    @property
+    def cpu_s(self) -> float:
+        return self.cpu_before + time.process_time() - self._cpu
 
 
 def _train(run: _Run, overwrite: bool) -> CheckpointCard:
     # Read when torch is imported. Threads that spin while they wait trained 3.5 times slower beside other load.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-    from vlm_train.backbones import backbone_from_timm, module_from_backbone
-    from vlm_train.loop import Loop, load_state, make_reproducible
+    from vlm_train.backbones import backbone_from_timm
+    from vlm_train.distributed import joined_group
 
-    request, pixels = run.request, run.splits.train.pixels
-    backbone = backbone_from_timm(request.model, run.splits.classes, pixels.shape[1], *mean_and_std(pixels))
-    with locked(run.folder, f"vlm-train {run.folder.name}"):
-        if overwrite:
+    recipe, train = run.request.recipe, run.splits.train
+    backbone = backbone_from_timm(
+        run.request.model, run.splits.classes, train.image_size, *mean_and_std(train), adapt=recipe.adapt
+    )
+    with joined_group() as group, _held(run, group):
+        course = _course(run, group, backbone, anew=overwrite)
+        group.wait()
+        if overwrite and group.leads:
             _clear(run.folder)
-        saved = load_state(run.folder / RESUME_FILE)
-        make_reproducible(request.seed, saved.get("threads", run.threads))
-        loop = Loop(module_from_backbone(backbone), backbone, run.splits, request.recipe, request.seed)
-        if saved:
-            check_same_options(run.folder.name, options_of(request, run.data), saved["options"])
-            loop.load_state(saved["loop"])
-        history = [Scores(**scores) for scores in saved.get("history", [])]
-        started = time.perf_counter() - saved.get("wall_s", 0.0)
-        _run_epochs(run, loop, history, started)
-        return _finish(run, backbone, loop, history, started)
+        with _loggers(course) as loggers:
+            _run_epochs(course, loggers)
+            card = _card(course)
+            if group.leads:
+                write_record(card, run.folder / CARD_FILE)
+                (run.folder / RESUME_FILE).unlink(missing_ok=True)
+                for logger in loggers:
+                    logger.finished(card)
+    return card
+
+
+def _held(run: _Run, group: "Group") -> Any:
+    return locked(run.folder, f"vlm-train {run.folder.name}") if group.leads else nullcontext()
 
 
 def _clear(folder: Path) -> None:
@@ -156,17 +241,102 @@ def _clear(folder: Path) -> None:
         (folder / name).unlink(missing_ok=True)
 
 
-def _run_epochs(run: _Run, loop: "Loop", history: list[Scores], started: float) -> None:
-    """Train the epochs that `history` lacks; after each, the best weights, the history and the resume state stand."""
-    epochs = run.request.recipe.epochs
-    progress = Progress(len(run.splits.train), len(history), epochs, run.show)
-    for epoch in range(len(history) + 1, epochs + 1):
-        history.append(loop.epoch(epoch, progress.stepped))
-        progress.scored(history[-1])
-        if best_of(history) is history[-1]:
-            write_whole(run.folder / WEIGHTS_FILE, loop.weights())
-        write_whole(run.folder / HISTORY_FILE, "".join(json.dumps(asdict(scores)) + "\n" for scores in history))
-        write_whole(run.folder / RESUME_FILE, _state(run, loop, history, time.perf_counter() - started))
+def _course(run: _Run, group: "Group", backbone: Backbone, *, anew: bool) -> _Course:
+    """The network, and where its run stands: at the start, or behind the last epoch that was kept."""
+    from vlm_train.backbones import module_from_backbone
+    from vlm_train.effort import GpuUse
+    from vlm_train.loop import Loop, load_state, make_reproducible
+
+    request = run.request
+    saved = {} if anew else load_state(run.folder / RESUME_FILE)
+    make_reproducible(request.seed, saved.get("threads", run.threads))
+    module = module_from_backbone(backbone)
+    if saved:
+        check_same_options(run.folder.name, options_of(request, run.data), saved["options"])
+        start, precision = saved["start"], _precision_from(saved["precision"])
+    else:
+        start = _start(module, backbone, request)
+        precision = _chosen_precision(module, backbone, run, group)
+    loop = Loop(module, backbone, run.splits, request.recipe, request.seed, precision, group, compiled=request.compiled)
+    if saved:
+        loop.load_state(saved["loop"])
+    history = [Scores(**scores) for scores in saved.get("history", [])]
+    spent = saved.get("wall_s", 0.0), saved.get("cpu_s", 0.0)
+    return _Course(run, backbone, start, precision, group, loop, GpuUse(group.device), history, *spent)
+
+
+def _start(module: "torch.nn.Module", backbone: Backbone, request: Request) -> str:
+    """Load the first weights; the sentence that the card says of them."""
+    if request.weights == RANDOM:
+        return f"random weights, seed {request.seed}"
+    from vlm_train.weights import load_pretrained, load_start
+
+    if request.weights == FROM_TIMM:
+        return load_pretrained(module, backbone)
+    return load_start(module, backbone, Path(request.weights))
+
+
+def _chosen_precision(module: "torch.nn.Module", backbone: Backbone, run: _Run, group: "Group") -> "Precision":
+    """What this module's steps are computed in, in all processes: what was asked for, or what a probe finds."""
+    import torch
+
+    from vlm_train.precision import Precision, choose_precision
+
+    if run.request.recipe.frozen:
+        return Precision(None, scale=False, channels_last=False, reason="FP32: only the classifier learns")
+    run.show("choosing the precision")
+    images = min(PROBED_IMAGES[group.device.type], run.data.train_samples)
+    pixels, labels = run.splits.train.batch(np.arange(images)), run.splits.train.labels[:images]
+    inputs = torch.from_numpy(normalised(pixels, backbone.mean, backbone.std)).to(group.device)
+    targets = torch.from_numpy(labels).to(group.device)
+    chosen = choose_precision(run.request.precision, module.to(group.device), inputs, targets)
+    dtypes = (None, torch.bfloat16, torch.float16)
+    numbers = group.agreed([dtypes.index(chosen.dtype), chosen.scale, chosen.channels_last])
+    return Precision(dtypes[numbers[0]], bool(numbers[1]), bool(numbers[2]), chosen.reason)
+
+
+def _precision_from(saved: dict[str, Any]) -> "Precision":
+    import torch
+
+    from vlm_train.precision import Precision
+
+    return Precision(**{**saved, "dtype": saved["dtype"] and getattr(torch, saved["dtype"])})
+
+
+@contextmanager
+def _loggers(course: _Course) -> Iterator[tuple["Logger", ...]]:
+    from vlm_train.loggers import logger_named
+
+    run = course.run
+    with ExitStack() as stack:
+        names = run.request.logs if course.group.leads else ()
+        yield tuple(
+            stack.enter_context(
+                logger_named(name, run.folder, run.folder.name, options_of(run.request, run.data)),
+            )
+            for name in names
+        )
+
+
+def _run_epochs(course: _Course, loggers: Sequence["Logger"]) -> None:
+    """Train the epochs that the history lacks; what each leaves is written while the next one trains."""
+    run, loop, history, recipe = course.run, course.loop, course.history, course.run.request.recipe
+    progress = Progress(run.data.train_samples, len(history), recipe.epochs, run.show)
+
+    def on_step(loss: float, images: int) -> None:
+        progress.stepped(loss, images)
+        course.gpu.look()
+
+    with _Writer() as writer:
+        for epoch in range(len(history) + 1, recipe.epochs + 1):
+            if recipe.patience and history and epoch - best_of(history).epoch > recipe.patience:
+                break
+            history.append(loop.epoch(epoch, on_step))
+            progress.scored(history[-1])
+            for logger in loggers:
+                logger.epoch(history[-1], loop.learning_rate)
+            if course.group.leads:
+                writer.put(_kept_epoch(course))
 
 
 def best_of(history: list[Scores]) -> Scores:
@@ -174,45 +344,110 @@ def best_of(history: list[Scores]) -> Scores:
     return max(history, key=lambda scores: (scores.validation_accuracy_percent, -scores.validation_loss))
 
 
-def _state(run: _Run, loop: "Loop", history: list[Scores], wall_s: float) -> bytes:
-    from vlm_train.loop import state_bytes, threads_used
+class _Writer:
+    """Writes one thing at a time beside the training; the error of one is raised when the next comes, or at the end."""
 
-    return state_bytes(
-        {
-            "options": options_of(run.request, run.data),
-            "threads": threads_used(),
-            "history": [asdict(scores) for scores in history],
-            "wall_s": wall_s,
-            "loop": loop.state(),
-        }
-    )
+    def __enter__(self) -> "_Writer":
+        self._pool = ThreadPoolExecutor(max_workers=1)
+        self._pending: Future[None] | None = None
+        return self
+
+    def put(self, write: Callable[[], None]) -> None:
+        self._settle()
+        self._pending = self._pool.submit(write)
+
+    def _settle(self) -> None:
+        if self._pending:
+            self._pending.result()
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        self._pool.shutdown()
+        if kind is None:
+            self._settle()
 
 
-def _finish(run: _Run, backbone: Backbone, loop: "Loop", history: list[Scores], started: float) -> CheckpointCard:
-    """Score the best epoch on the test part, write the card, and drop the resume state."""
+def _kept_epoch(course: _Course) -> Callable[[], None]:
+    """What writes the epoch just trained: its weights where it is the best, the history, the resume state."""
+    history = list(course.history)
+    weights = course.loop.weights() if best_of(history) is history[-1] else b""
+    return partial(_keep_epoch, course.run.folder, history, weights, _state(course))
+
+
+def _keep_epoch(folder: Path, history: list[Scores], weights: bytes, state: dict[str, Any]) -> None:
+    from vlm_train.loop import state_bytes
+
+    if weights:
+        write_whole(folder / WEIGHTS_FILE, weights)
+    write_whole(folder / HISTORY_FILE, "".join(json.dumps(asdict(scores)) + "\n" for scores in history))
+    write_whole(folder / RESUME_FILE, state_bytes(state))
+
+
+def _state(course: _Course) -> dict[str, Any]:
+    from vlm_train.loop import threads_used
+
+    precision = course.precision
+    dtype = str(precision.dtype).removeprefix("torch.") if precision.dtype else None
+    return {
+        "options": options_of(course.run.request, course.run.data),
+        "threads": threads_used(),
+        "start": course.start,
+        "precision": {**asdict(precision), "dtype": dtype},
+        "history": [asdict(scores) for scores in course.history],
+        "wall_s": course.wall_s,
+        "cpu_s": course.cpu_s,
+        "loop": course.loop.state(),
+    }
+
+
+def _card(course: _Course) -> CheckpointCard:
+    """Score the best epoch on all training images and on the test part, and describe the run."""
+    run, loop, history = course.run, course.loop, course.history
     weights = run.folder / WEIGHTS_FILE
-    card = CheckpointCard(
+    course.group.wait()
+    loop.load_weights(weights)
+    return CheckpointCard(
         run=run.folder.name,
-        backbone=backbone,
+        backbone=course.backbone,
+        start=course.start,
         data=run.data,
-        hyperparameters=run.request.recipe.hyperparameters(),
-        best=best_of(history),
+        recipe=run.request.recipe.name,
+        hyperparameters=hyperparameters_of(run.request),
+        precision=course.precision.reason,
+        best=loop.scores(best_of(history).epoch, run.data.train_samples),
         last=history[-1],
-        test_accuracy_percent=_test_accuracy_percent(run, loop),
-        wall_s=time.perf_counter() - started,
-        images_per_s=len(history) * run.data.samples / loop.train_s,
+        test_accuracy_percent=loop.test_accuracy_percent()
+        if run.data.test_samples
+        else Absent(f"{run.data.name} has no test part"),
+        effort=_effort(course),
         weights_sha256=sha256_of(weights),
-        device=loop.device_name(),
+        device=_device_name(course.group),
         versions={"python": platform.python_version(), **{name: version(name) for name in VERSIONS_OF}},
         finished_utc=datetime.now(timezone.utc).isoformat(timespec="seconds"),
     )
-    write_record(card, run.folder / CARD_FILE)
-    (run.folder / RESUME_FILE).unlink(missing_ok=True)
-    return card
 
 
-def _test_accuracy_percent(run: _Run, loop: "Loop") -> float | Absent:
-    if not run.data.test_samples:
-        return Absent(f"{run.data.name} has no test part")
-    loop.load_weights(run.folder / WEIGHTS_FILE)
-    return loop.test_accuracy_percent()
+def _effort(course: _Course) -> Effort:
+    from vlm_train.effort import device_peak_bytes, peak_rss_bytes
+
+    loop = course.loop
+    return Effort(
+        wall_s=course.wall_s,
+        cpu_s=course.cpu_s,
+        images_per_s=len(course.history) * course.run.data.train_samples / loop.train_s,
+        iterations_per_s=loop.steps / loop.train_s,
+        peak_rss_bytes=peak_rss_bytes(),
+        device_peak_bytes=device_peak_bytes(course.group.device),
+        gpu_use_percent=course.gpu.percent(),
+    )
+
+
+def _device_name(group: "Group") -> str:
+    import torch
+
+    from vlm_train.loop import threads_used
+
+    threads = threads_used()
+    name = f"cpu, {threads} thread{'s' * (threads > 1)}"
+    if group.device.type == "cuda":
+        name = torch.cuda.get_device_name(group.device)
+    return f"{name}, {group.size} processes" if group.size > 1 else name
