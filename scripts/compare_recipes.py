@@ -73,7 +73,7 @@ def run(
     words += ["--precision", options.precision]
     where = ["--workspace", str(options.workspace), "--resume", "--quiet", "--json"]
     done = subprocess.run([sys.executable, "-m", "vlm_train", *words, *where], stdout=subprocess.PIPE, check=True)
-    summary: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+    summary: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])["runs"][-1]
     accuracy, seconds = summary["test_accuracy_percent"], summary["effort"]["cpu_s"]
     print(f"{name}: {accuracy:.2f} % in {seconds:.0f} s of CPU time", file=sys.stderr)
     return summary

@@ -37,9 +37,10 @@ class Data:
     source: str  # what opens it again: a data set's name, or "imagefolder:" and the folder
     fingerprint: str  # sha256 of all images and labels
     subset_fingerprint: str  # sha256 of the indices trained on and validated
-    samples: int  # labelled images used: trained on and validated
+    samples: int  # labelled images used: trained on and, where the source has no validation part, validated
     train_samples: int  # images trained on
-    validation_samples: int  # images that choose the epoch; taken out of the samples
+    validation_samples: int  # images that choose the epoch
+    validation_origin: str  # which images those are
     test_samples: int  # images scored once, at the end
     test_origin: str  # which images those are
     damaged: int  # files of the source that hold no readable image, and were left out
@@ -60,10 +61,10 @@ class Scores:
 
 @dataclass(frozen=True)
 class Effort:
-    """What the training cost; all sessions of a resumed run together."""
+    """What the training cost. Times are of all sessions of a resumed run together, the rest of the last one."""
 
-    wall_s: float
-    cpu_s: float  # of the process and its threads
+    wall_s: float  # from the request to the card, data and scoring included
+    cpu_s: float  # of the process and its threads, in that time
     images_per_s: float  # trained images over the seconds spent in training steps
     iterations_per_s: float  # steps over the same seconds
     peak_rss_bytes: int | Absent  # VmHWM of the process

@@ -68,7 +68,7 @@ def record_from_json(kind: type[R], text: str | bytes, *, source: str) -> R:
     """The record that a JSON document holds; `source` is the name used in errors."""
     remedy = f"make {source} again with the command that wrote it, or move it out of the workspace"
     try:
-        document = json.loads(text, parse_constant=_refuse_constant)
+        document = json.loads(text, parse_constant=refuse_constant)
     except (ValueError, RecursionError) as error:
         raise VlmError(f"{source} is damaged: {error}.", hint=remedy) from None
     if not isinstance(document, dict) or not isinstance(document.get("schema"), str):
@@ -191,5 +191,6 @@ def _expect(holds: object, value: Any, field: str, expected: str) -> Any:
     return value
 
 
-def _refuse_constant(name: str) -> float:
+def refuse_constant(name: str) -> float:
+    """For `json.loads`: no NaN and no infinity."""
     raise ValueError(f"{name} is no number that a record may hold")

@@ -10,6 +10,7 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TextIO
 
 from vlm_contract.errors import VlmError
 
@@ -108,17 +109,19 @@ def whole_file(path: Path, *, expected_bytes: int = 0) -> Iterator[Path]:
             raise
         raise VlmError(
             f"{path} could not be written: {os.strerror(error.errno)}. What stood there before is untouched.",
-            hint="free some space, or name another folder with --workspace (of decoded images: $VLM_DATA)",
+            hint="free some space, or name another folder with --workspace (of data: $VLM_DATA)",
         ) from None
 
 
 @contextmanager
-def locked(folder: Path, holder: str) -> Iterator[None]:
-    """Hold `folder` for one command; a lock does not survive its holder. Raises VlmError naming who holds it."""
-    folder.mkdir(parents=True, exist_ok=True)
-    with open(folder / ".lock", "a+") as file:
+def locked(folder: Path, holder: str, *, wait: bool = False) -> Iterator[None]:
+    """Hold `folder` for one command; a lock does not survive its holder.
+
+    Raises VlmError naming who holds it, unless told to wait for that one's end.
+    """
+    with _lock_file(folder) as file:
         try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.flock(file, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
         except BlockingIOError:
             file.seek(0)
             named = file.read().strip() or "another command"
@@ -127,6 +130,22 @@ def locked(folder: Path, holder: str) -> Iterator[None]:
         file.write(f"{holder} (process {os.getpid()})")
         file.flush()
         yield
+
+
+def _lock_file(folder: Path) -> TextIO:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        return open(folder / ".lock", "a+")
+    except OSError as error:
+        hint = "name another folder with --workspace (of data: $VLM_DATA)"
+        raise VlmError(f"{folder} cannot be written: {error.strerror}.", hint=hint) from None
+
+
+def remove_abandoned(folder: Path) -> None:
+    """Remove what a killed command left of `whole_file`. The caller holds the folder's lock."""
+    for path in folder.glob(".*"):
+        if path.is_dir():
+            shutil.rmtree(path, ignore_errors=True)
 
 
 def _check_free_space(folder: Path, expected_bytes: int) -> None:

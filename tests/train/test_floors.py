@@ -7,6 +7,8 @@ import torch
 
 from vlm_contract.card import Backbone
 from vlm_contract.errors import VlmError
+from vlm_contract.floors import FLOORS
+from vlm_train import floors
 from vlm_train.backbones import backbone_from_timm, module_from_backbone
 
 CLASSES = tuple("0123456789")
@@ -14,6 +16,10 @@ CLASSES = tuple("0123456789")
 
 def described(model: str, image_size: int = 32, channels: int = 3) -> Backbone:
     return backbone_from_timm(model, CLASSES, image_size, (0.5,) * channels, (0.5,) * channels)
+
+
+def test_the_floors_that_tables_carry_are_those_that_can_be_trained() -> None:
+    assert tuple(floors.FLOORS) == FLOORS
 
 
 def test_pixels_is_logistic_regression_that_starts_at_zero() -> None:

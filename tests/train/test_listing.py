@@ -34,7 +34,7 @@ def a_card(model: str = "double_net", seed: int = 0, samples: int = 1437, **chan
         run=f"{model}-digits-{samples}-s{seed}",
         backbone=Backbone(model, "stock", {}, ("0", "1"), 32, 3, (0.5,), (0.5,), 4_210_000, 7_000_000),
         start=f"random weights, seed {seed}",
-        data=Data("digits", "digits", "d" * 64, "e" * 64, samples, 1149, 288, 360, "held out", 0, seed),
+        data=Data("digits", "digits", "d" * 64, "e" * 64, samples, 1149, 288, "one in five", 360, "held out", 0, seed),
         recipe="scratch",
         hyperparameters={"epochs": 40},
         precision="FP32",

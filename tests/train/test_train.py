@@ -19,6 +19,7 @@ from vlm_contract.errors import CheckFailed, VlmError
 from vlm_contract.workspace import CARD_FILE, HISTORY_FILE, WEIGHTS_FILE, Workspace
 from vlm_train import train as train_stage
 from vlm_train.__main__ import main
+from vlm_train.backbones import module_from_checkpoint
 from vlm_train.recipe import recipe_named
 from vlm_train.train import RESUME_FILE, Request, best_of, train_model
 
@@ -58,7 +59,6 @@ def test_the_weights_kept_are_those_that_the_card_scores(trained: Path) -> None:
     import numpy as np
     import torch
 
-    from vlm_train.backbones import module_from_checkpoint
     from vlm_train.data import normalised, splits_of
 
     folder = trained / "runs" / RUN
@@ -86,7 +86,7 @@ def test_the_same_command_again_keeps_the_run_without_torch_or_timm(trained: Pat
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert f"Kept {trained / 'runs' / RUN}" in done.stdout
-    assert json.loads(done.stdout.splitlines()[-1])["kept"] is True
+    assert json.loads(done.stdout.splitlines()[-1])["runs"][-1]["kept"] is True
 
 
 def test_the_same_name_with_other_options_is_refused(trained: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -136,6 +136,40 @@ def test_a_killed_run_continued_ends_with_the_bits_of_one_never_cut_off(
     assert train(whole, "--epochs", "12", "--resume") == 0
     assert weights_sha256(cut) == weights_sha256(whole)
     assert (cut / "runs" / RUN / HISTORY_FILE).read_text() == (whole / "runs" / RUN / HISTORY_FILE).read_text()
+
+
+def test_averaged_weights_are_continued_too(tmp_path: Path) -> None:
+    cut, whole = tmp_path / "cut", tmp_path / "whole"
+    kill_after_epochs(cut, 2, "--epochs", "8", "--ema", "0.9")
+    assert train(cut, "--epochs", "8", "--ema", "0.9", "--resume") == 0
+    assert train(whole, "--epochs", "8", "--ema", "0.9") == 0
+    assert weights_sha256(cut) == weights_sha256(whole)
+
+
+def test_a_run_without_a_better_epoch_ends_early_when_told_to(tmp_path: Path) -> None:
+    assert train(tmp_path, "--epochs", "50", "--lr", "1e-9", "--patience", "2") == 0
+    card = read_record(CheckpointCard, tmp_path / "runs" / RUN / CARD_FILE)
+    assert card.last.epoch - card.best.epoch == 2 < 50
+
+
+def test_several_seeds_are_several_runs_and_a_name_is_for_one(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert train(tmp_path, "--epochs", "1", "--seeds", "0,1", "--json") == 0
+    printed = capsys.readouterr().out
+    assert [run["run"] for run in json.loads(printed.splitlines()[-1])["runs"]] == [RUN, RUN.replace("s0", "s1")]
+    assert "2 seeds" in printed
+    assert train(tmp_path, "--seeds", "0,1", "--name", "one") == 2
+    assert "each seed is a run of its own" in capsys.readouterr().err
+
+
+@pytest.mark.slow
+def test_a_compiled_network_leaves_a_checkpoint_like_any_other(tmp_path: Path) -> None:
+    assert train(tmp_path, "--model", "pixels", "--epochs", "1", "--compile") == 0
+    folder = tmp_path / "runs" / "pixels-digits-100-s0"
+    card = read_record(CheckpointCard, folder / CARD_FILE)
+    assert card.hyperparameters["compiled"] is True
+    assert module_from_checkpoint(card.backbone, folder / WEIGHTS_FILE)
 
 
 def test_an_interruption_says_how_to_continue(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

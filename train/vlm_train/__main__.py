@@ -1,12 +1,14 @@
 """The command `vlm-train`: parse, train or keep, print; `list` and `plot` show what was trained."""
 
 import argparse
+import os
 import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from vlm_contract.codec import encode
 from vlm_contract.console import LiveLine, Outcome, Parser, plain_table, printable, run_command, time_left
+from vlm_contract.errors import VlmError
 from vlm_contract.floors import FLOORS
 from vlm_contract.workspace import WEIGHTS_FILE, Workspace
 
@@ -28,39 +30,43 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _main(options: argparse.Namespace) -> Outcome:
-    """Train each floor that was asked for, then the model once for each seed."""
+    """Train the floors where they are asked for, then the model once for each seed."""
     from vlm_train.listing import seeds_table
 
-    models = [*(FLOORS if options.floors else ()), options.model]
-    trained = [_train(options, model, seed) for model in models for seed in options.seeds]
-    cards = [each.card for each in trained if each.card.backbone.name == options.model]
-    if len(cards) > 1 and not options.quiet:
-        print(seeds_table(cards, Workspace(options.workspace)))
-    return Outcome(_summary(trained[-1]) if len(trained) == 1 else {"runs": [_summary(each) for each in trained]})
+    if options.name and len(options.seeds) > 1:
+        raise VlmError("--name names one run, and each seed is a run of its own.", hint="leave --name out")
+    if os.environ.get("RANK", "0") != "0":  # of torchrun's processes one speaks
+        options.quiet, options.json = True, False
+    requests = [_request(options, seed) for seed in options.seeds]
+    floors = [_train(options, _floor(options, floor)) for floor in FLOORS if options.floors]
+    trained = [_train(options, request) for request in requests]
+    if len(trained) > 1 and not options.quiet:
+        print(seeds_table([each.card for each in trained], Workspace(options.workspace)))
+    return Outcome({"runs": [_summary(each) for each in (*floors, *trained)]})
 
 
-def _train(options: argparse.Namespace, model: str, seed: int) -> "Trained":
+def _train(options: argparse.Namespace, request: "Request") -> "Trained":
     from vlm_train.listing import floors_table
     from vlm_train.train import train_model
 
-    line = LiveLine(quiet=options.quiet)
+    workspace, line = Workspace(options.workspace), LiveLine(quiet=options.quiet)
     try:
         trained = train_model(
-            _request(options, model, seed),
-            Workspace(options.workspace),
+            request,
+            workspace,
             resume=options.resume,
             overwrite=options.overwrite,
             threads=options.threads,
             show=line.show,
+            tell=lambda text: None if options.quiet else print(printable(text), file=sys.stderr),
         )
     except KeyboardInterrupt:
-        raise KeyboardInterrupt("The same command with --resume continues.") from None
+        instead = " in place of --overwrite" if options.overwrite else ""
+        raise KeyboardInterrupt(f"The same command with --resume{instead} continues.") from None
     finally:
         line.clear()
-    for note in trained.notes:
-        print(printable(note), file=sys.stderr)
     if not options.quiet:
-        print(f"{_table(trained)}\n\n{floors_table(trained.card, Workspace(options.workspace))}")
+        print(f"{_table(trained)}\n\n{floors_table(trained.card, workspace)}")
         print(f"\n{'Kept' if trained.kept else 'Wrote'} {trained.folder}\n")
     return trained
 
@@ -81,7 +87,7 @@ def _parser() -> Parser:
     what.add_argument("--floors", action="store_true", help="train what any model must beat first: pixels and resnet9")
     what.add_argument("--seed", dest="seeds", type=_seeds, default=(0,), metavar="N", help="of split, weights, order")
     what.add_argument("--seeds", type=_seeds, metavar="N,N", help="one run for each; their mean and deviation")
-    what.add_argument("--name", default="", help="of the run (default: <model>-<data>-<samples>-s<seed>)")
+    what.add_argument("--name", default="", help="of the run (default: it says what it is)")
     how = parser.add_argument_group("how; what is not given is the recipe's")
     how.add_argument("--recipe", default="scratch", help="scratch, reference, finetune or probe (default: %(default)s)")
     for option, kind, metavar, text in _SETTINGS:
@@ -93,8 +99,9 @@ def _parser() -> Parser:
     run = parser.add_argument_group("the run")
     run.add_argument("--threads", type=int, metavar="N", help="CPU threads (default: all that may be used)")
     run.add_argument("--log", type=_words, default=(), metavar="L,L", help="tensorboard, mlflow")
-    run.add_argument("--resume", action="store_true", help="continue the run if it was cut off")
-    run.add_argument("--overwrite", action="store_true", help="train anew, whatever is there")
+    again = run.add_mutually_exclusive_group()
+    again.add_argument("--resume", action="store_true", help="continue the run if it was cut off")
+    again.add_argument("--overwrite", action="store_true", help="train anew, whatever is there")
     return parser
 
 
@@ -129,31 +136,36 @@ _SETTINGS: tuple[tuple[str, Any, str, str], ...] = (
 )
 
 
-def _request(options: argparse.Namespace, model: str, seed: int) -> "Request":
+def _request(options: argparse.Namespace, seed: int) -> "Request":
     from vlm_train.recipe import recipe_named
     from vlm_train.train import Request
 
-    floor = model in FLOORS and model != options.model
-    given: dict[str, Scalar | None] = {"adapt": options.adapt} if not floor else {}
-    if not floor:
-        names = (option.lstrip("-").replace("-", "_") for option, *_ in _SETTINGS)
-        given |= {name: getattr(options, name) for name in names}
-        given["learning_rate"] = given.pop("lr")
-        given["flip"] = None if options.flip is None else bool(options.flip)
-    recipe = recipe_named("scratch" if floor else options.recipe, model, options.data, **given)
+    names = (option.lstrip("-").replace("-", "_") for option, *_ in _SETTINGS)
+    given: dict[str, Scalar | None] = {name: getattr(options, name) for name in names}
+    given |= {"adapt": options.adapt, "learning_rate": given.pop("lr")}
+    given["flip"] = None if options.flip is None else bool(options.flip)
     return Request(
-        model=model,
+        model=options.model,
         data=options.data,
         samples=options.samples,
         seed=seed,
-        recipe=recipe,
+        recipe=recipe_named(options.recipe, options.model, options.data, **given),
         image_size=options.image_size,
-        weights="random" if floor else options.weights,
+        weights=options.weights,
         precision=options.precision,
         compiled=options.compile,
         logs=options.log,
-        name="" if floor else options.name,
+        name=options.name,
     )
+
+
+def _floor(options: argparse.Namespace, floor: str) -> "Request":
+    """On the data of the first seed, by its own recipe."""
+    from vlm_train.recipe import DEFAULT, recipe_named
+    from vlm_train.train import Request
+
+    recipe = recipe_named(DEFAULT, floor, options.data)
+    return Request(floor, options.data, options.samples, options.seeds[0], recipe, options.image_size)
 
 
 def _table(trained: "Trained") -> str:
@@ -178,12 +190,11 @@ def _table(trained: "Trained") -> str:
         ("parameters", f"{backbone.parameters / 1e6:.2f} M", ""),
         ("MACs", f"{backbone.macs / 1e9:.4f} G" if isinstance(backbone.macs, int) else "—", "of one image"),
         ("time", time_left(effort.wall_s), f"{effort.images_per_s:.0f} images/s on {card.device}"),
-        ("steps", card.precision.partition(":")[0].partition(",")[0], card.precision),
-        ("start", card.start.partition(",")[0], card.start),
     ]
     if card.data.damaged:
         figures.append(("damaged files", str(card.data.damaged), "left out"))
-    return plain_table((card.run, "", ""), figures)
+    how = (f"Started from {card.start}; recipe {card.recipe}.", f"Steps in {card.precision}.")
+    return "\n".join((plain_table((card.run, "", ""), figures), "", *map(printable, how)))
 
 
 def _summary(trained: "Trained") -> dict[str, Any]:

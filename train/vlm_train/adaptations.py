@@ -25,7 +25,6 @@ class Finer:
     stem: str = ""  # module whose first convolution is changed
     stride: int = 1  # of that convolution
     kernel: int = 3  # of that convolution, at most
-    dropped: tuple[str, ...] = ()  # modules that let everything through
 
 
 # By timm's module of that name.
@@ -105,8 +104,6 @@ def _unknown(name: str) -> VlmError:
 def _make_finer(module: "torch.nn.Module", name: str, finer: Finer) -> None:
     import torch
 
-    for dropped in finer.dropped:
-        module.set_submodule(dropped, torch.nn.Identity())
     if finer.stem:
         parts = module.get_submodule(finer.stem).modules()
         convolution = next(part for part in parts if isinstance(part, torch.nn.Conv2d))

@@ -12,7 +12,16 @@ from vlm_contract.card import Data
 from vlm_contract.errors import VlmError
 from vlm_train.sources import Images, Opened, Pixels, Show, Whole, opened
 
-__all__ = ["Images", "Splits", "mean_and_std", "normalised", "open_data", "splits_of", "stratified_order"]
+__all__ = [
+    "Images",
+    "Splits",
+    "identity_of",
+    "mean_and_std",
+    "normalised",
+    "open_data",
+    "splits_of",
+    "stratified_order",
+]
 
 HELD_OUT_PERCENT = 20  # of the images, as the test part of a source that has none of its own
 TEST_SEED = 0  # that test part is the same for every seed
@@ -63,6 +72,7 @@ def open_data(
         train_samples=len(train),
         validation_samples=len(validation),
         test_samples=len(test),
+        validation_origin=_validation_origin(found),
         test_origin=_test_origin(found),
         damaged=found.damaged,
         seed=seed,
@@ -74,7 +84,7 @@ def open_data(
 def splits_of(data: Data) -> Splits:
     """The very splits that a card describes. Raises VlmError where the images found today are others."""
     found, splits = open_data(data.source, data.samples, data.seed)
-    if found != data:
+    if identity_of(found) != identity_of(data):
         raise VlmError(
             f"The images of {data.name} are not those that the run saw: its card says {data.fingerprint[:12]} "
             f"(subset {data.subset_fingerprint[:12]}), found {found.fingerprint[:12]} "
@@ -82,6 +92,12 @@ def splits_of(data: Data) -> Splits:
             hint=f"vlm-train --data {data.source} --overwrite",
         )
     return splits
+
+
+def identity_of(data: Data) -> dict[str, str | int]:
+    """What must be equal for two runs to see the same images in the same parts, wherever those lie."""
+    names = ("name", "fingerprint", "subset_fingerprint", "samples", "seed")
+    return {name: getattr(data, name) for name in names}
 
 
 def normalised(pixels: Pixels, mean: Sequence[float], std: Sequence[float]) -> npt.NDArray[np.float32]:
@@ -125,6 +141,12 @@ def _parts(found: Opened) -> tuple[Whole, Images]:
     order = stratified_order(found.train.labels, TEST_SEED)
     size = math.ceil(HELD_OUT_PERCENT / 100 * len(order))
     return order[size:], found.train.take(order[:size])
+
+
+def _validation_origin(found: Opened) -> str:
+    if found.validation is not None:
+        return f"the {len(found.validation)} validation images of {found.name}"
+    return f"one in {FOLD} of each class's samples"
 
 
 def _test_origin(found: Opened) -> str:

@@ -38,6 +38,11 @@ class Group:
         """The part of `images` that is this process's; the parts differ by one image at most."""
         return slice(images * self.rank // self.size, images * (self.rank + 1) // self.size)
 
+    def align(self, module: nn.Module) -> None:
+        """Give all processes the first one's buffers: each counts its own images into its batch norms."""
+        for buffer in module.buffers() if self.size > 1 else ():
+            distributed.broadcast(buffer, 0)
+
     def summed(self, values: Tensor) -> Tensor:
         """The sum over the processes, in place."""
         if self.size > 1:

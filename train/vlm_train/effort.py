@@ -30,15 +30,17 @@ class GpuUse:
     def __init__(self, device: torch.device) -> None:
         self._device = device
         self._looks: list[int] = []
+        self._silent = device.type == "cpu"
         self._absent = NO_GPU if device.type == "cpu" else Absent("the run was too short for a look at the GPU")
 
     def look(self) -> None:
-        if self._device.type == "cpu":
+        if self._silent:
             return
         try:
             self._looks.append(torch.cuda.utilization(self._device))
-        except (ImportError, RuntimeError) as error:
-            self._absent = Absent(f"NVML does not answer: {error} (pip install nvidia-ml-py)")
+        except Exception as error:  # noqa: BLE001  NVML's errors have no base class but this without its package
+            self._silent = True
+            self._absent = Absent(f"NVML does not answer: {error or type(error).__name__} (extra: nvml)")
 
     def percent(self) -> float | Absent:
         return sum(self._looks) / len(self._looks) if self._looks else self._absent

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, TypeAlias
 
 from vlm_contract.card import CheckpointCard, Scores
-from vlm_contract.codec import RECORD_LIMIT_BYTES, Absent, decode, encode, read_record
+from vlm_contract.codec import RECORD_LIMIT_BYTES, Absent, decode, encode, read_record, refuse_constant
 from vlm_contract.console import plain_table, time_left
 from vlm_contract.errors import VlmError
 from vlm_contract.files import read_regular_file
@@ -88,7 +88,7 @@ def history_of(folder: Path) -> tuple[Scores, ...]:
     text = read_regular_file(path, limit_bytes=RECORD_LIMIT_BYTES)
     try:
         lines = text.decode().splitlines()
-        return tuple(decode(Scores, json.loads(line, parse_constant=_refuse_constant)) for line in lines)
+        return tuple(decode(Scores, json.loads(line, parse_constant=refuse_constant)) for line in lines)
     except (ValueError, RecursionError) as error:
         raise VlmError(f"{path} is damaged: {error}.", hint="vlm-train --overwrite") from None
 
@@ -271,7 +271,3 @@ def _line(card: CheckpointCard) -> dict[str, Any]:
 
 def _counted(count: int, noun: str) -> str:
     return f"{count} {noun}" + "s" * (count != 1)
-
-
-def _refuse_constant(name: str) -> float:
-    raise ValueError(f"{name} is no number that a history may hold")

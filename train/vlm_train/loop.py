@@ -17,6 +17,7 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from vlm_contract.card import Backbone, Scores
 from vlm_contract.errors import CheckFailed, VlmError
+from vlm_contract.files import check_regular_file
 from vlm_train.augmentation import Augmentation
 from vlm_train.data import Images, Splits
 from vlm_train.diagnosis import first_nonfinite, what_to_try
@@ -24,8 +25,10 @@ from vlm_train.distributed import Group
 from vlm_train.precision import Precision
 from vlm_train.recipe import Recipe
 
+STATE_VERSION = 1  # of what a resume file holds
+STATE_LIMIT_BYTES = 64 * 2**30
 SCORED_AT_ONCE = 512  # images in one forward pass of an evaluation
-EPOCH_STRIDE = 1_000_003  # keeps the random streams of neighbouring seeds apart
+STRIDE = 1_000_003  # keeps the random streams of neighbouring seeds and epochs apart
 LOOKED_EVERY = {"cpu": 1, "cuda": 20}  # steps between two looks at the loss: on a GPU each look waits for the device
 ON_DEVICE_SHARE = 0.5  # of the GPU's free memory that images may fill
 
@@ -52,8 +55,7 @@ class Loop:
         self._device, self._group, self._precision = group.device, group, precision
         self._recipe, self._seed = recipe, seed
         self._module = module.to(self._device)
-        if precision.channels_last:
-            self._module.to(memory_format=torch.channels_last)
+        self._module.to(memory_format=precision.memory_format)
         self._mean, self._std = (
             torch.tensor(by_channel, device=self._device)[:, None, None] for by_channel in (backbone.mean, backbone.std)
         )
@@ -77,21 +79,25 @@ class Loop:
 
     def epoch(self, epoch: int, on_step: Step) -> Scores:
         """Train epoch number `epoch`, from 1, and score it. Raises CheckFailed where a loss is not finite."""
-        torch.manual_seed(self._seed * EPOCH_STRIDE + epoch)
+        seed_stream(self._seed, epoch, 0)
         started = time.perf_counter()
         self._learner.train()
         batches = equal_batches(len(self._train), self._recipe.batch_size)
-        untold = 0
+        untold, looked = 0, LOOKED_EVERY[self._device.type]
         for index, batch in enumerate(batches):
             self._set_learning_rate((epoch - 1) * len(batches) + index, len(batches))
+            seed_stream(self._seed, epoch, index + 1)
             inputs, targets = self._augmented(batch)
             loss = self._loss(inputs, targets)
             untold += len(batch)
-            if (index + 1) % LOOKED_EVERY[self._device.type] == 0 or index + 1 == len(batches):
-                self._check_finite(loss.item(), inputs, targets, f"epoch {epoch}, step {index + 1} of {len(batches)}")
-                on_step(loss.item(), untold)
-                untold = 0
+            if (index + 1) % looked == 0 or index + 1 == len(batches):
+                mean = self._group.summed(loss.detach() / self._group.size).item()
+                place = f"step {index + 1} of {len(batches)}" + f" or up to {looked} before it" * (looked > 1)
+                self._check_finite(mean, inputs, targets, f"epoch {epoch}, {place}")
+                on_step(mean, untold)
+                untold, looked = 0, LOOKED_EVERY[self._device.type]
             self._descend(loss * (len(inputs) * self._group.size / len(batch)))
+        self._group.align(self._scored)
         self.train_s += time.perf_counter() - started
         self.steps += len(batches)
         return self.scores(epoch, len(self._validation))
@@ -117,7 +123,11 @@ class Loop:
         return float(self._optimizer.param_groups[0]["lr"])
 
     def test_accuracy_percent(self) -> float:
-        return self._score(self._whole(), self._test)[0]
+        """Raises CheckFailed where a logit is not finite."""
+        accuracy, loss = self._score(self._whole(), self._test)
+        if not math.isfinite(loss):
+            raise CheckFailed(f"The loss is {loss} on the test images.", hint=self._what_to_try())
+        return accuracy
 
     def weights(self) -> bytes:
         """The weights that are scored, as a safetensors file."""
@@ -204,7 +214,7 @@ class Loop:
         if pixels.ndim == 2:
             return pixels
         inputs = (pixels.permute(0, 3, 1, 2).float() / 255 - self._mean) / self._std
-        return inputs if self._precision.channels_last else inputs.contiguous()
+        return inputs.contiguous(memory_format=self._precision.memory_format)
 
     def _set_learning_rate(self, step: int, steps_per_epoch: int) -> None:
         rate = learning_rate_at(step, steps_per_epoch, self._recipe)
@@ -283,10 +293,17 @@ def averaged(module: torch.nn.Module, decay: float) -> AveragedModel | None:
 
 
 def make_reproducible(seed: int, threads: int) -> None:
-    """Seed torch and fix what its sums depend on: on a CPU, equal threads give equal bits."""
+    """Seed torch and fix what its sums depend on: on a CPU, equal threads give equal bits. FP32 is FP32, not TF32."""
     torch.set_num_threads(threads)
     torch.use_deterministic_algorithms(True, warn_only=True)
+    torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]  # takes 1 to 2 % of a step
+    torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = False
     torch.manual_seed(seed)
+
+
+def seed_stream(seed: int, epoch: int, step: int) -> None:
+    """Give a step its own random stream: all processes of a run draw the same, whatever each drew before."""
+    torch.manual_seed(((seed * STRIDE + epoch) * STRIDE + step) % 2**63)
 
 
 def threads_used() -> int:
@@ -296,7 +313,8 @@ def threads_used() -> int:
 def state_bytes(state: dict[str, Any]) -> bytes:
     """A resume state as the bytes of its file."""
     buffer = io.BytesIO()
-    torch.save(state, buffer)  # into memory: of a full disk torch would make a RuntimeError
+    # Into memory: of a full disk torch would make a RuntimeError.
+    torch.save({"version": STATE_VERSION, **state}, buffer)
     return buffer.getvalue()
 
 
@@ -304,17 +322,20 @@ def load_state(path: Path) -> dict[str, Any]:
     """A resume state; empty where there is no file. Raises VlmError for a damaged one."""
     if not path.exists():
         return {}
+    check_regular_file(path, limit_bytes=STATE_LIMIT_BYTES)
     try:
         state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
     except (RuntimeError, EOFError, pickle.UnpicklingError):
         raise VlmError(f"{path} is damaged; the run cannot be continued.", hint="--overwrite") from None
+    if not isinstance(state, dict) or state.get("version") != STATE_VERSION:
+        raise VlmError(f"{path} was written by another version; the run cannot be continued.", hint="--overwrite")
     return state
 
 
 def copied(state: Any) -> Any:
     """Nested dictionaries and lists with every tensor copied, so that training goes on beside its being written."""
     if isinstance(state, Tensor):
-        return state.detach().clone()
+        return state.detach().to("cpu", copy=True)
     if isinstance(state, dict):
         return {name: copied(value) for name, value in state.items()}
     return [copied(value) for value in state] if isinstance(state, list) else state

@@ -1,17 +1,18 @@
 """How a run is trained: its hyperparameters, their limits, and the recipes by name (`recipes.toml`)."""
 
-import difflib
 import math
 import sys
-from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from importlib.resources import files
 from typing import Any
 
 from vlm_contract.card import Scalar
-from vlm_contract.errors import VlmError
+from vlm_contract.errors import VlmError, check_known
 
-RECIPES = ("scratch", "reference", "finetune", "probe")
+DEFAULT = "scratch"
+RECIPES = (DEFAULT, "reference", "finetune", "probe")
+PRECISIONS = ("auto", "fp32", "bf16", "fp16")  # of the steps
+PRETRAINED = ("finetune", "probe")  # those that start from weights
 CHOICES = {
     "schedule": ("cosine", "constant"),
     "policy": ("none", "trivial", "rand"),
@@ -38,7 +39,7 @@ LIMITS: dict[str, tuple[float, float]] = {
 class Recipe:
     """AdamW, its schedule, and what is done to the images. Raises VlmError for a value out of its range."""
 
-    name: str = "scratch"
+    name: str = "own"  # of `recipe_named`, or its maker's own settings
     adapt: str = "stock"  # how the network meets small images
     frozen: bool = False  # only the classifier learns, on features that are computed once
     epochs: int = 15
@@ -65,7 +66,7 @@ class Recipe:
                 expected = "more than 0" if 0 < least < 1 else f"{least:g} or more"
                 raise _wrong(name, value, expected if not value > most else f"{most:g} or less")
         for name, choices in CHOICES.items():
-            check_named(name, getattr(self, name), choices)
+            check_known(name, getattr(self, name), choices)
 
         if self.frozen and (self.augments or self.ema):
             raise VlmError(
@@ -89,7 +90,7 @@ def recipe_named(name: str, model: str, data: str = "", **given: Scalar | None) 
 
     Raises VlmError for an unknown recipe.
     """
-    check_named("recipe", name, RECIPES)
+    check_known("recipe", name, RECIPES)
     table = _recipes()
     own = table.get(name, {})
     settings = {key: value for key, value in own.items() if not isinstance(value, dict)}
@@ -102,13 +103,6 @@ def family_of(model: str) -> str:
     """The family whose defaults suit a timm model; `cnn` where no other is known."""
     families: dict[str, list[str]] = _recipes()["families"]
     return next((family for family, starts in families.items() if model.startswith(tuple(starts))), "cnn")
-
-
-def check_named(option: str, name: str, known: Sequence[str]) -> None:
-    """Raise VlmError with the nearest name unless `name` is one of those known."""
-    if name not in known:
-        nearest = difflib.get_close_matches(name, known, n=1, cutoff=0)[0]
-        raise VlmError(f"Unknown {option} {name!r}; known: {', '.join(known)}.", hint=f"--{option} {nearest}")
 
 
 def _recipes() -> dict[str, Any]:

@@ -6,10 +6,11 @@ import platform
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import ExitStack, contextmanager, nullcontext
+from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass, field
 from datetime import datetime, timezone
 from functools import partial
+from hashlib import sha256
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,14 +20,14 @@ import numpy as np
 from vlm_contract.card import Backbone, CheckpointCard, Data, Effort, Scalar, Scores
 from vlm_contract.codec import Absent, read_record, write_record
 from vlm_contract.console import require_extra
-from vlm_contract.errors import VlmError
-from vlm_contract.files import locked, sha256_of, write_whole
+from vlm_contract.errors import VlmError, check_known
+from vlm_contract.files import locked, remove_abandoned, sha256_of, write_whole
 from vlm_contract.workspace import CARD_FILE, HISTORY_FILE, WEIGHTS_FILE, Workspace, safe_name
 from vlm_train.adaptations import check_adapt
-from vlm_train.data import Splits, mean_and_std, normalised, open_data
+from vlm_train.data import Splits, identity_of, mean_and_std, normalised, open_data
 from vlm_train.loggers import logger_names
 from vlm_train.progress import Progress, Show
-from vlm_train.recipe import Recipe, check_named
+from vlm_train.recipe import DEFAULT, PRECISIONS, PRETRAINED, Recipe
 
 if TYPE_CHECKING:
     import torch
@@ -39,10 +40,9 @@ if TYPE_CHECKING:
 
 RESUME_FILE = "resume.pt"  # stands in the folder of an unfinished run
 VERSIONS_OF = ("vlm-edge", "torch", "timm", "numpy")
-PRECISIONS = ("auto", "fp32", "bf16", "fp16")
 RANDOM = "random"  # the start without pretrained weights
 FROM_TIMM = "timm"  # the start from the weights that timm downloads
-PROBED_IMAGES = {"cpu": 32, "cuda": 128}  # in the steps that choose the precision
+PROBED_IMAGES = 128  # at most, in the steps that choose the precision
 
 
 @dataclass(frozen=True)
@@ -67,9 +67,14 @@ class Request:
         if self.name and self.name != safe_name(self.name):
             raise VlmError(f"{self.name!r} cannot name a folder.", hint=f"--name {safe_name(self.name)}")
         check_adapt(self.recipe.adapt)
-        check_named("precision", self.precision, PRECISIONS)
+        check_known("precision", self.precision, PRECISIONS)
         for log in self.logs:
-            check_named("log", log, logger_names())
+            check_known("log", log, logger_names())
+        if self.weights == RANDOM and self.recipe.name in PRETRAINED:
+            raise VlmError(
+                f"The recipe {self.recipe.name} starts from pretrained weights, and none were named.",
+                hint=f"--weights FILE, or --weights {FROM_TIMM}",
+            )
         if self.weights not in (RANDOM, FROM_TIMM) and not Path(self.weights).is_file():
             raise VlmError(
                 f"{self.weights} is no file of weights.", hint=f"--weights FILE, --weights {FROM_TIMM} or {RANDOM}"
@@ -79,7 +84,7 @@ class Request:
         """Says all that usually tells one run from another, and no time."""
         recipe = self.recipe
         adapt = [] if recipe.adapt == "stock" else [recipe.adapt.replace(":", "")]
-        how = [] if recipe.name == Recipe.name else [recipe.name]
+        how = [] if recipe.name == DEFAULT else [recipe.name]
         parts = [self.model, *adapt, data.name, str(data.samples), *how, f"s{self.seed}"]
         return self.name or safe_name("-".join(parts))
 
@@ -91,7 +96,6 @@ class Trained:
     card: CheckpointCard
     folder: Path
     kept: bool  # it was finished before, and nothing was trained
-    notes: tuple[str, ...] = ()  # what the user should know of the data, one sentence each
 
 
 def train_model(
@@ -102,26 +106,26 @@ def train_model(
     overwrite: bool = False,
     threads: int | None = None,
     show: Show = lambda text: None,
+    tell: Show = lambda text: None,
 ) -> Trained:
     """Train one backbone, or keep the finished run of the same options, which needs no torch.
 
     `resume` continues an unfinished run from its last epoch, with the number of threads that it began with: on a CPU
     it ends with the very bits of a run that was never cut off. `overwrite` trains anew whatever is there. `threads`
-    are all that this process may use where None. `show` is told the progress. Under torchrun, every process calls this.
+    are all that this process may use where None. `show` is told the progress, `tell` what should stay to be read.
+    Under torchrun, every process calls this.
     Raises VlmError for a wrong request, CheckFailed where the loss is not finite.
     """
+    began = time.perf_counter(), time.process_time()
     data, splits = open_data(request.data, request.samples, request.seed, request.image_size, show)
-    folder = workspace.run(request.run_name(data))
+    for note in splits.notes:
+        tell(note)
+    folder, options = workspace.run(request.run_name(data)), options_of(request, data)
+    run = _Run(request, data, splits, folder, options, _checked_threads(threads), began, show, tell)
     if (folder / CARD_FILE).exists() and not overwrite:
-        return Trained(_finished_card(folder, options_of(request, data)), folder, kept=True, notes=splits.notes)
-    if (folder / RESUME_FILE).exists() and not (resume or overwrite):
-        raise VlmError(
-            f"{folder} holds a run that was cut off. The same command with --resume continues it.",
-            hint="--resume, or --overwrite to start anew",
-        )
-    run = _Run(request, data, splits, folder, workspace, _checked_threads(threads), show)
+        return _kept(run)
     try:
-        return Trained(_train(run, overwrite), folder, kept=False, notes=splits.notes)
+        return _train(run, resume=resume, overwrite=overwrite)
     except ImportError as error:
         raise require_extra("train", error) from None
 
@@ -129,7 +133,7 @@ def train_model(
 def options_of(request: Request, data: Data) -> dict[str, Scalar]:
     """All that decides the weights, beside the library versions and the number of threads."""
     recipe = {"recipe": request.recipe.name, "adapt": request.recipe.adapt}
-    return {"model": request.model, **asdict(data), **recipe, **hyperparameters_of(request)}
+    return {"model": request.model, **identity_of(data), **recipe, **hyperparameters_of(request)}
 
 
 def hyperparameters_of(request: Request) -> dict[str, Scalar]:
@@ -150,21 +154,11 @@ def check_same_options(run: str, asked: dict[str, Scalar], found: dict[str, Scal
 
 
 def _checked_threads(threads: int | None) -> int:
+    """Of this process; where torchrun started several here, they share the CPUs."""
     usable = len(os.sched_getaffinity(0))
     if threads is not None and not 1 <= threads <= usable:
         raise VlmError(f"{threads} threads were asked for; this process may use {usable}.", hint=f"--threads {usable}")
-    return threads or usable
-
-
-def _finished_card(folder: Path, asked: dict[str, Scalar]) -> CheckpointCard:
-    """The card of a finished run, once its options and its weights are those that they should be."""
-    card = read_record(CheckpointCard, folder / CARD_FILE)
-    backbone = {"model": card.backbone.name, "recipe": card.recipe, "adapt": card.backbone.adapt}
-    check_same_options(folder.name, asked, {**backbone, **asdict(card.data), **card.hyperparameters})
-    weights = folder / WEIGHTS_FILE
-    if not weights.exists() or sha256_of(weights) != card.weights_sha256:
-        raise VlmError(f"{weights} is missing, or is not what {CARD_FILE} beside it describes.", hint="--overwrite")
-    return card
+    return threads or max(1, usable // int(os.environ.get("LOCAL_WORLD_SIZE", "1")))
 
 
 @dataclass(frozen=True)
@@ -173,9 +167,22 @@ class _Run:
     data: Data
     splits: Splits
     folder: Path
-    workspace: Workspace
+    options: dict[str, Scalar]
     threads: int
+    began: tuple[float, float]  # on the wall's clock and on the process's
     show: Show
+    tell: Show
+
+
+def _kept(run: _Run) -> Trained:
+    """The finished run in the folder, once its options and its weights are those that they should be."""
+    card = read_record(CheckpointCard, run.folder / CARD_FILE)
+    found = {"model": card.backbone.name, "recipe": card.recipe, "adapt": card.backbone.adapt}
+    check_same_options(run.folder.name, run.options, {**found, **identity_of(card.data), **card.hyperparameters})
+    weights = run.folder / WEIGHTS_FILE
+    if not weights.exists() or sha256_of(weights) != card.weights_sha256:
+        raise VlmError(f"{weights} is missing, or is not what {CARD_FILE} beside it describes.", hint="--overwrite")
+    return Trained(card, run.folder, kept=True)
 
 
 @dataclass
@@ -190,22 +197,19 @@ class _Course:
     loop: "Loop"
     gpu: "GpuUse"
     history: list[Scores]
-    wall_before: float  # seconds that earlier sessions took
-    cpu_before: float
-
-    def __post_init__(self) -> None:
-        self._wall, self._cpu = time.perf_counter(), time.process_time()
+    spent_before: tuple[float, float]  # seconds that earlier sessions took, on the wall's clock and the process's
+    best_sha256: str  # of the weights of the best epoch
 
     @property
     def wall_s(self) -> float:
-        return self.wall_before + time.perf_counter() - self._wall
+        return self.spent_before[0] + time.perf_counter() - self.run.began[0]
 
     @property
     def cpu_s(self) -> float:
-        return self.cpu_before + time.process_time() - self._cpu
+        return self.spent_before[1] + time.process_time() - self.run.began[1]
 
 
-def _train(run: _Run, overwrite: bool) -> CheckpointCard:
+def _train(run: _Run, *, resume: bool, overwrite: bool) -> Trained:
     # Read when torch is imported. Threads that spin while they wait trained 3.5 times slower beside other load.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     from vlm_train.backbones import backbone_from_timm
@@ -216,10 +220,15 @@ def _train(run: _Run, overwrite: bool) -> CheckpointCard:
         run.request.model, run.splits.classes, train.image_size, *mean_and_std(train), adapt=recipe.adapt
     )
     with joined_group() as group, _held(run, group):
+        if (run.folder / CARD_FILE).exists() and not overwrite:
+            return _kept(run)
+        if (run.folder / RESUME_FILE).exists() and not (resume or overwrite):
+            raise VlmError(
+                f"{run.folder} holds a run that was cut off. The same command with --resume continues it.",
+                hint="--resume, or --overwrite to start anew",
+            )
         course = _course(run, group, backbone, anew=overwrite)
-        group.wait()
-        if overwrite and group.leads:
-            _clear(run.folder)
+        run.tell(f"{run.folder.name}: {course.start}; steps in {course.precision.reason}.")
         with _loggers(course) as loggers:
             _run_epochs(course, loggers)
             card = _card(course)
@@ -228,11 +237,18 @@ def _train(run: _Run, overwrite: bool) -> CheckpointCard:
                 (run.folder / RESUME_FILE).unlink(missing_ok=True)
                 for logger in loggers:
                     logger.finished(card)
-    return card
+    return Trained(card, run.folder, kept=False)
 
 
-def _held(run: _Run, group: "Group") -> Any:
-    return locked(run.folder, f"vlm-train {run.folder.name}") if group.leads else nullcontext()
+@contextmanager
+def _held(run: _Run, group: "Group") -> Iterator[None]:
+    """The folder, for this run's processes alone."""
+    if not group.leads:
+        yield
+        return
+    with locked(run.folder, f"vlm-train {run.folder.name}"):
+        remove_abandoned(run.folder)
+        yield
 
 
 def _clear(folder: Path) -> None:
@@ -249,10 +265,12 @@ def _course(run: _Run, group: "Group", backbone: Backbone, *, anew: bool) -> _Co
 
     request = run.request
     saved = {} if anew else load_state(run.folder / RESUME_FILE)
+    if request.recipe.batch_size < 2 * group.size:
+        raise VlmError(f"{group.size} processes share batches of {request.recipe.batch_size}.", hint="--batch-size N")
     make_reproducible(request.seed, saved.get("threads", run.threads))
     module = module_from_backbone(backbone)
     if saved:
-        check_same_options(run.folder.name, options_of(request, run.data), saved["options"])
+        check_same_options(run.folder.name, {**run.options, **_place(group)}, saved["options"])
         start, precision = saved["start"], _precision_from(saved["precision"])
     else:
         start = _start(module, backbone, request)
@@ -261,8 +279,13 @@ def _course(run: _Run, group: "Group", backbone: Backbone, *, anew: bool) -> _Co
     if saved:
         loop.load_state(saved["loop"])
     history = [Scores(**scores) for scores in saved.get("history", [])]
-    spent = saved.get("wall_s", 0.0), saved.get("cpu_s", 0.0)
-    return _Course(run, backbone, start, precision, group, loop, GpuUse(group.device), history, *spent)
+    spent, best = (saved.get("wall_s", 0.0), saved.get("cpu_s", 0.0)), saved.get("best_sha256", "")
+    return _Course(run, backbone, start, precision, group, loop, GpuUse(group.device), history, spent, best)
+
+
+def _place(group: "Group") -> dict[str, Scalar]:
+    """Where a run's bits come from, beside its options."""
+    return {"device": group.device.type, "processes": group.size}
 
 
 def _start(module: "torch.nn.Module", backbone: Backbone, request: Request) -> str:
@@ -285,7 +308,7 @@ def _chosen_precision(module: "torch.nn.Module", backbone: Backbone, run: _Run, 
     if run.request.recipe.frozen:
         return Precision(None, scale=False, channels_last=False, reason="FP32: only the classifier learns")
     run.show("choosing the precision")
-    images = min(PROBED_IMAGES[group.device.type], run.data.train_samples)
+    images = min(PROBED_IMAGES, run.data.train_samples)
     pixels, labels = run.splits.train.batch(np.arange(images)), run.splits.train.labels[:images]
     inputs = torch.from_numpy(normalised(pixels, backbone.mean, backbone.std)).to(group.device)
     targets = torch.from_numpy(labels).to(group.device)
@@ -312,7 +335,7 @@ def _loggers(course: _Course) -> Iterator[tuple["Logger", ...]]:
         names = run.request.logs if course.group.leads else ()
         yield tuple(
             stack.enter_context(
-                logger_named(name, run.folder, run.folder.name, options_of(run.request, run.data)),
+                logger_named(name, run.folder, run.folder.name, run.options),
             )
             for name in names
         )
@@ -333,10 +356,11 @@ def _run_epochs(course: _Course, loggers: Sequence["Logger"]) -> None:
                 break
             history.append(loop.epoch(epoch, on_step))
             progress.scored(history[-1])
+            if course.group.leads:
+                writer.settle()
+                writer.put(_kept_epoch(course))
             for logger in loggers:
                 logger.epoch(history[-1], loop.learning_rate)
-            if course.group.leads:
-                writer.put(_kept_epoch(course))
 
 
 def best_of(history: list[Scores]) -> Scores:
@@ -352,30 +376,35 @@ class _Writer:
         self._pending: Future[None] | None = None
         return self
 
-    def put(self, write: Callable[[], None]) -> None:
-        self._settle()
-        self._pending = self._pool.submit(write)
-
-    def _settle(self) -> None:
+    def settle(self) -> None:
+        """Wait for what is being written, and raise its error."""
         if self._pending:
             self._pending.result()
+
+    def put(self, write: Callable[[], None]) -> None:
+        self._pending = self._pool.submit(write)
 
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         self._pool.shutdown()
         if kind is None:
-            self._settle()
+            self.settle()
 
 
 def _kept_epoch(course: _Course) -> Callable[[], None]:
     """What writes the epoch just trained: its weights where it is the best, the history, the resume state."""
-    history = list(course.history)
-    weights = course.loop.weights() if best_of(history) is history[-1] else b""
+    history, weights = list(course.history), b""
+    if best_of(history) is history[-1]:
+        weights = course.loop.weights()
+        course.best_sha256 = sha256(weights).hexdigest()
     return partial(_keep_epoch, course.run.folder, history, weights, _state(course))
 
 
 def _keep_epoch(folder: Path, history: list[Scores], weights: bytes, state: dict[str, Any]) -> None:
+    """The first epoch takes the place of whatever run stood there; a later one follows the one before it."""
     from vlm_train.loop import state_bytes
 
+    if len(history) == 1:
+        _clear(folder)
     if weights:
         write_whole(folder / WEIGHTS_FILE, weights)
     write_whole(folder / HISTORY_FILE, "".join(json.dumps(asdict(scores)) + "\n" for scores in history))
@@ -388,11 +417,12 @@ def _state(course: _Course) -> dict[str, Any]:
     precision = course.precision
     dtype = str(precision.dtype).removeprefix("torch.") if precision.dtype else None
     return {
-        "options": options_of(course.run.request, course.run.data),
+        "options": {**course.run.options, **_place(course.group)},
         "threads": threads_used(),
         "start": course.start,
         "precision": {**asdict(precision), "dtype": dtype},
         "history": [asdict(scores) for scores in course.history],
+        "best_sha256": course.best_sha256,
         "wall_s": course.wall_s,
         "cpu_s": course.cpu_s,
         "loop": course.loop.state(),
@@ -404,6 +434,8 @@ def _card(course: _Course) -> CheckpointCard:
     run, loop, history = course.run, course.loop, course.history
     weights = run.folder / WEIGHTS_FILE
     course.group.wait()
+    if course.group.leads and sha256_of(weights) != course.best_sha256:
+        raise VlmError(f"{weights} is not what this run wrote.", hint="--overwrite")
     loop.load_weights(weights)
     return CheckpointCard(
         run=run.folder.name,
@@ -411,7 +443,7 @@ def _card(course: _Course) -> CheckpointCard:
         start=course.start,
         data=run.data,
         recipe=run.request.recipe.name,
-        hyperparameters=hyperparameters_of(run.request),
+        hyperparameters={name: run.options[name] for name in hyperparameters_of(run.request)},
         precision=course.precision.reason,
         best=loop.scores(best_of(history).epoch, run.data.train_samples),
         last=history[-1],
@@ -419,7 +451,7 @@ def _card(course: _Course) -> CheckpointCard:
         if run.data.test_samples
         else Absent(f"{run.data.name} has no test part"),
         effort=_effort(course),
-        weights_sha256=sha256_of(weights),
+        weights_sha256=course.best_sha256,
         device=_device_name(course.group),
         versions={"python": platform.python_version(), **{name: version(name) for name in VERSIONS_OF}},
         finished_utc=datetime.now(timezone.utc).isoformat(timespec="seconds"),

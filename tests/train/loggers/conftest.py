@@ -30,7 +30,7 @@ def card(scores: list[Scores]) -> CheckpointCard:
         run=RUN,
         backbone=Backbone("double_net", "stock", {}, ("0", "1"), 32, 3, (0.5,), (0.5,), 4_210_000, 7_000_000),
         start="random weights, seed 0",
-        data=Data("digits", "digits", "d" * 64, "e" * 64, 1437, 1149, 288, 360, "held out", 0, 0),
+        data=Data("digits", "digits", "d" * 64, "e" * 64, 1437, 1149, 288, "one in five", 360, "held out", 0, 0),
         recipe="scratch",
         hyperparameters={},
         precision="FP32",

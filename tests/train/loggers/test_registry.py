@@ -23,7 +23,7 @@ def test_the_registry_imports_no_logger() -> None:
 
 
 def test_an_unknown_logger_names_the_nearest(folder: Path) -> None:
-    with pytest.raises(VlmError, match=r"'tensorbord'; expected some of mlflow, tensorboard") as caught:
+    with pytest.raises(VlmError, match=r"Unknown log 'tensorbord'; known: mlflow, tensorboard") as caught:
         logger_named("tensorbord", folder, folder.name, {})
     assert caught.value.hint == "--log tensorboard"
 

@@ -133,5 +133,5 @@ def test_without_a_network_the_error_says_where_to_put_which_file(data_folder: P
 
 def test_a_folder_that_cannot_be_written_is_named(data_folder: Path, server: Server) -> None:
     data_folder.write_text("a file in the place of the folder")
-    with pytest.raises(VlmError, match="could not be written"):
+    with pytest.raises(VlmError, match="cannot be written: Not a directory"):
         get(server.remote())

@@ -1,6 +1,5 @@
 """Where else a run's figures go, by choice: one module with one class `Logger` each. The folder is the registry."""
 
-import difflib
 import math
 from collections.abc import Mapping
 from importlib import import_module
@@ -9,7 +8,7 @@ from typing import Protocol
 
 from vlm_contract.card import CheckpointCard, Scalar, Scores
 from vlm_contract.console import require_extra
-from vlm_contract.errors import VlmError
+from vlm_contract.errors import check_known
 
 
 class Logger(Protocol):
@@ -38,11 +37,7 @@ def logger_named(name: str, folder: Path, run: str, hyperparameters: Mapping[str
 
     Raises VlmError for an unknown name, for a missing package and where the logger cannot write.
     """
-    if name not in logger_names():
-        nearest = difflib.get_close_matches(name, logger_names(), n=1, cutoff=0)[0]
-        raise VlmError(
-            f"There is no logger {name!r}; expected some of {', '.join(logger_names())}.", hint=f"--log {nearest}"
-        )
+    check_known("log", name, logger_names())
     kind: type[Logger] = import_module(f"{__name__}.{name}").Logger
     try:
         return kind(folder, run, hyperparameters)

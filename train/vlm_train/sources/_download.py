@@ -30,10 +30,11 @@ def fetched(remote: Remote, folder: str, show: Show) -> Path:
     if not path.exists():
         part = path.with_name(f"{path.name}.part")
         try:
-            with locked(path.parent, f"a download of {remote.name}"):
-                _download(remote, part, show)
-                _check(part, remote)
-                part.replace(path)
+            with locked(path.parent, f"a download of {remote.name}", wait=True):
+                if not path.exists():
+                    _download(remote, part, show)
+                    _check(part, remote)
+                    part.replace(path)
         except OSError as error:
             raise VlmError(
                 f"{path} could not be written: {error.strerror}.", hint="VLM_DATA=DIR, a folder with space"
