@@ -63,6 +63,19 @@ def floors() -> dict[str, Callable[..., "torch.nn.Module"]]:
     return FLOORS
 
 
+def pretrained_mean_and_std(name: str) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """By channel, red first, of pixels scaled to 0..1: what the pretrained weights of the timm model `name` expect.
+
+    Raises VlmError for a model of which timm knows no weights.
+    """
+    import timm
+
+    known = None if name in floors() else timm.get_pretrained_cfg(name)
+    if known is None:
+        raise VlmError(f"timm knows no pretrained weights of {name}.", hint="--weights random")
+    return tuple(known.mean), tuple(known.std)
+
+
 def module_from_backbone(backbone: Backbone) -> "torch.nn.Module":
     """The network with fresh weights, in evaluation mode; its head starts small."""
     classes = len(backbone.classes)

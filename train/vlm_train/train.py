@@ -212,12 +212,14 @@ class _Course:
 def _train(run: _Run, *, resume: bool, overwrite: bool) -> Trained:
     # Read when torch is imported. Threads that spin while they wait trained 3.5 times slower beside other load.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-    from vlm_train.backbones import backbone_from_timm
+    from vlm_train.backbones import backbone_from_timm, check_timm_name, pretrained_mean_and_std
     from vlm_train.distributed import joined_group
 
-    recipe, train = run.request.recipe, run.splits.train
+    request, train = run.request, run.splits.train
+    check_timm_name(request.model)
+    colours = mean_and_std(train) if request.weights == RANDOM else pretrained_mean_and_std(request.model)
     backbone = backbone_from_timm(
-        run.request.model, run.splits.classes, train.image_size, *mean_and_std(train), adapt=recipe.adapt
+        request.model, run.splits.classes, train.image_size, *colours, adapt=request.recipe.adapt
     )
     with joined_group() as group, _held(run, group):
         if (run.folder / CARD_FILE).exists() and not overwrite:

@@ -291,6 +291,8 @@ def _load(
     if any(name not in given or given[name].shape != own[name].shape for name in head):
         given |= {name: own[name] for name in head}
         notes.append("head replaced")
+    elif head:
+        notes.append("head kept")
     for name, convolution in first.items():
         notes += _fit_first_convolution(name, convolution, backbone, given)
     _check_fit(own, given, source, backbone)
