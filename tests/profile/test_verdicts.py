@@ -65,6 +65,11 @@ def test_little(repetition: Made, measurement: Record, images_per_s: float, cont
     assert codes(record) == ({"little": "invalid"} if contradicts else {})
 
 
+def test_one_slow_process_is_no_contradiction(repetition: Made, measurement: Record) -> None:
+    record = measurement(*[repetition(10.0)] * 4, repetition(40.0))
+    assert "little" not in codes(record)
+
+
 def test_little_counts_the_whole_batch(repetition: Made, measurement: Record) -> None:
     record = measurement(*[repetition(10.0)] * 5)
     assert codes(replace(record, setup=replace(record.setup, batch=8))) == {"little": "invalid"}
