@@ -14,6 +14,7 @@ from typing import TextIO
 
 from vlm_contract.errors import VlmError
 
+LOCK_FILE = ".lock"
 # First bytes of what is found under the name of a model, a checkpoint or a record.
 _FIRST_BYTES = (
     (b"version https://git-lfs", "a git-lfs pointer (the file itself was never fetched: git lfs pull)"),
@@ -135,7 +136,7 @@ def locked(folder: Path, holder: str, *, wait: bool = False) -> Iterator[None]:
 def _lock_file(folder: Path) -> TextIO:
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        return open(folder / ".lock", "a+")
+        return open(folder / LOCK_FILE, "a+")
     except OSError as error:
         hint = "name another folder with --workspace (of data: $VLM_DATA)"
         raise VlmError(f"{folder} cannot be written: {error.strerror}.", hint=hint) from None

@@ -96,6 +96,13 @@ def test_the_same_name_with_other_options_is_refused(trained: Path, capsys: pyte
     assert "Try: --name NAME, or --overwrite" in said
 
 
+def test_weights_that_cannot_be_loaded_leave_no_run(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "weights.pt").write_text("not weights")
+    assert train(tmp_path, "--weights", str(tmp_path / "weights.pt")) == 2
+    assert "holds no weights" in " ".join(capsys.readouterr().err.split())
+    assert list((tmp_path / "runs").iterdir()) == []
+
+
 def test_a_finished_run_whose_weights_changed_is_not_kept(trained: Path, tmp_path: Path) -> None:
     folder = tmp_path / "runs" / RUN
     folder.mkdir(parents=True)

@@ -3,6 +3,7 @@
 import json
 import os
 import platform
+import shutil
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -21,7 +22,7 @@ from vlm_contract.card import Backbone, CheckpointCard, Data, Effort, Scalar, Sc
 from vlm_contract.codec import Absent, read_record, write_record
 from vlm_contract.console import require_extra
 from vlm_contract.errors import VlmError, check_known
-from vlm_contract.files import locked, remove_abandoned, sha256_of, write_whole
+from vlm_contract.files import LOCK_FILE, locked, remove_abandoned, sha256_of, write_whole
 from vlm_contract.workspace import CARD_FILE, HISTORY_FILE, WEIGHTS_FILE, Workspace, safe_name
 from vlm_train.adaptations import check_adapt
 from vlm_train.data import Splits, identity_of, mean_and_std, normalised, open_data
@@ -244,13 +245,17 @@ def _train(run: _Run, *, resume: bool, overwrite: bool) -> Trained:
 
 @contextmanager
 def _held(run: _Run, group: "Group") -> Iterator[None]:
-    """The folder, for this run's processes alone."""
+    """The folder, for this run's processes alone; it goes where nothing came of the run."""
     if not group.leads:
         yield
         return
     with locked(run.folder, f"vlm-train {run.folder.name}"):
         remove_abandoned(run.folder)
-        yield
+        try:
+            yield
+        finally:
+            if [path.name for path in run.folder.iterdir()] == [LOCK_FILE]:
+                shutil.rmtree(run.folder)
 
 
 def _clear(folder: Path) -> None:
