@@ -1,6 +1,7 @@
 """Each plot is one Altair definition, from which every format is made."""
 
 from collections.abc import Sequence
+from itertools import product
 from typing import Any
 
 from vlm_contract.console import printable
@@ -37,10 +38,16 @@ def latency_accuracy_chart(recommendation: Recommendation) -> Any:
             x=x, y=y, shape=alt.Shape("precision:N", title="Precision")
         ),
         *(
-            points.transform_filter(f"datum.above == {above:d}")
-            .mark_text(align="left", dx=8, dy=-10 if above else 13, fontSize=12, color=INK)
+            points.transform_filter(f"datum.above == {above:d} && datum.late == {late:d}")
+            .mark_text(
+                align="right" if late else "left",
+                dx=-8 if late else 8,
+                dy=-10 if above else 13,
+                fontSize=12,
+                color=INK,
+            )
             .encode(x=x, y=y, text="label:N")
-            for above in (False, True)
+            for above, late in product((False, True), repeat=2)
         ),
     )
     ink = dict.fromkeys(("labelColor", "titleColor"), INK)
@@ -59,11 +66,15 @@ def accuracy_domain(candidates: Sequence[Candidate]) -> list[float]:
 
 
 def points_of(candidates: Sequence[Candidate]) -> list[dict[str, object]]:
-    """One row of plain values a candidate; labels of neighbours in latency take turns above and below."""
+    """One row of plain values a candidate; labels of neighbours in latency take turns above and below, and in the right
+    half of the plot they stand on the left.
+    """
+    longest = max((candidate.latency.latency_ms_p50_high for candidate in candidates), default=0.0)
     return [
         {
             "label": printable(candidate.entry.model),
             "above": index % 2,
+            "late": int(2 * candidate.latency.latency_ms_p50 > longest),
             "precision": candidate.manifest.precision,
             "accuracy_percent": candidate.accuracy.artifact_percent,
             "latency_ms_p50": candidate.latency.latency_ms_p50,

@@ -43,7 +43,9 @@ class Entry:
         if isinstance(self.measurement, Absent) or self.measurement.status == "valid":
             return self.measurement
         against = [verdict for verdict in self.measurement.verdicts if verdict.level == self.measurement.status]
-        return Absent("; ".join(f"{v.level}: {v.code}: {v.seen} (limit: {v.limit}). {v.next_step}" for v in against))
+        return Absent(
+            " ".join(f"{v.level.capitalize()}: {v.code}: {v.seen} (limit: {v.limit}). {v.next_step}" for v in against)
+        )
 
     @property
     def standing(self) -> str:
