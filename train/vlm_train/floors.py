@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 from torch import Tensor, nn
 
-from vlm_train.backbones import start_head_small
+from vlm_train.heads import start_head_small
 
 LARGEST_SIDE = 32  # pixels that `pixels` looks at
 

@@ -23,7 +23,8 @@ from vlm_contract.card import Backbone
 from vlm_contract.errors import VlmError
 from vlm_contract.files import check_regular_file, sha256_of, what_it_is
 from vlm_train.adaptations import SMALL
-from vlm_train.backbones import WEIGHTS_LIMIT_BYTES, classifiers, floors
+from vlm_train.backbones import WEIGHTS_LIMIT_BYTES, floors
+from vlm_train.heads import classifiers
 
 if TYPE_CHECKING:
     import torch
