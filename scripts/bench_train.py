@@ -455,7 +455,7 @@ def setup_of(options: argparse.Namespace, device: torch.device) -> Setup:
     mean, std = mean_and_std(splits.train)
     backbone = backbone_from_timm(options.model, splits.classes, splits.train.image_size, mean, std, options.adapt)
     undecided = Setup(backbone, splits, recipe, Precision(None, False, True, ""), device)
-    inputs, labels = undecided.inputs(min(PROBED_IMAGES[device.type], len(splits.train)))
+    inputs, labels = undecided.inputs(min(PROBED_IMAGES, len(splits.train)))
     precision = choose_precision(options.precision, undecided.module(), inputs, labels)
     return Setup(backbone, splits, recipe, precision, device)
 
@@ -503,7 +503,7 @@ def main() -> None:
         parser.error(f"two rounds are the least, and epochs of {LOOKED_EVERY[setup.device.type] + 1} steps")
     warmed_up(setup)
     rounds = list(rounds_of(setup, options.rounds))
-    recipe = recipe_named("scratch", options.model, options.data, batch_size=options.batch_size, adapt=options.adapt)
+    recipe = recipe_named("scratch", options.model, batch_size=options.batch_size, adapt=options.adapt, epochs=4)
     request = Request(
         model=options.model, data=options.data, samples=options.samples, recipe=recipe, precision=options.precision
     )
