@@ -20,7 +20,6 @@ def perturbed(module: Any, pixels: Any) -> Any:
     """Move every weight, and let images move the batch statistics: those of a fresh net, 0 and 1, hide errors."""
     import torch
 
-    torch.manual_seed(7)
     with torch.no_grad():
         for parameter in module.parameters():
             parameter.add_(torch.randn_like(parameter) * (0.05 if parameter.ndim > 1 else 0.2))
@@ -32,6 +31,7 @@ def perturbed(module: Any, pixels: Any) -> Any:
 
 def make_run(root: Path, model: str, run: str) -> Path:
     """Write one run's weights and card under `root`; its folder."""
+    import torch
     from safetensors.torch import save_file
 
     from vlm_train.backbones import backbone_from_timm, module_from_backbone
@@ -40,6 +40,7 @@ def make_run(root: Path, model: str, run: str) -> Path:
     data, splits = open_data("digits", 200, 0)
     mean, std = (0.2, 0.3, 0.4), (0.3, 0.35, 0.4)  # unlike by channel, so that a swap shows
     backbone = backbone_from_timm(model, splits.classes, 32, mean, std)
+    torch.manual_seed(7)
     module = perturbed(module_from_backbone(backbone), normalised(splits.train.pixels, mean, std))
     folder = Workspace(root).run(run)
     folder.mkdir(parents=True)
