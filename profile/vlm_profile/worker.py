@@ -4,13 +4,10 @@ The specification is JSON on stdin. On the file descriptor FD the worker writes 
 and at the end what it found, or why not. It hands over before teardown: a crash at exit loses nothing.
 """
 
-import ctypes
 import gc
 import itertools
 import json
-import os
 import resource
-import signal
 import sys
 import time
 from array import array
@@ -25,6 +22,7 @@ from vlm_contract.codec import Absent, decode, encode
 from vlm_contract.errors import VlmError
 from vlm_contract.manifest import TensorSpec
 from vlm_contract.measurement import Context, Repetition, RuntimeUsed
+from vlm_contract.processes import die_with
 from vlm_profile.inputs import random_feeds
 from vlm_profile.kernel import Counters, read_counters, reset_peak, rss_bytes
 from vlm_profile.protocol import Protocol
@@ -32,7 +30,6 @@ from vlm_profile.runtimes import Runtime, runtimes
 
 Clock = Callable[[], int]  # nanoseconds
 Feed = Mapping[str, Any]
-PR_SET_PDEATHSIG = 1  # prctl(2)
 
 
 @dataclass(frozen=True)
@@ -206,13 +203,6 @@ def versions() -> dict[str, str]:
     import numpy
 
     return {"python": ".".join(map(str, sys.version_info[:3])), "numpy": numpy.__version__}
-
-
-def die_with(parent: int) -> None:
-    """Be killed when the parent dies, however it dies."""
-    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
-    if os.getppid() != parent:
-        sys.exit("the parent has died")
 
 
 def send(channel: TextIO, kind: str, value: Any) -> None:

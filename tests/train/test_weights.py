@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from vlm_contract.card import Backbone
 from vlm_contract.errors import VlmError
 from vlm_train.backbones import backbone_from_timm, module_from_backbone
-from vlm_train.weights import load_pretrained, load_start, state_dict_from_file
+from vlm_train.weights import load_exactly, load_pretrained, load_start, state_dict_from_file
 
 State = dict[str, Tensor]
 
@@ -214,7 +214,7 @@ def test_a_pickled_module_is_refused_without_advice_to_run_it(new_format: bool, 
         ([1, 2], "it is a list"),
         ({"a": torch.zeros(2), "epoch": 3}, "'epoch' is no plain tensor"),
         ({"a": torch.zeros(2).to_sparse()}, "'a' is no plain tensor"),
-        ({"a": torch.zeros(1).expand(2**20, 2**20)}, "stores 4 bytes of tensors that claim to be 4398046511104"),
+        ({"a": torch.zeros(1).expand(2**20, 2**20)}, "stores 4 bytes for 'a', which claims 4398046511104"),
         ({}, "holds no tensors"),
     ],
 )
@@ -225,8 +225,54 @@ def test_what_torch_saved_must_be_plain_tensors_of_their_size(saved_object: Any,
 
 
 def test_damage_inside_harms_the_child_process_alone(tmp_path: Path) -> None:
+    with zipfile.ZipFile(tmp_path / "weights.pt", "w") as archive:
+        archive.writestr("a/data.pkl", b"\x80\x02}q\x00.")  # a dictionary, and no version that torch would know
     with pytest.raises(VlmError, match="is damaged, or asks for more memory or time"):
-        state_dict_from_file(zipped(tmp_path / "weights.pt", ["a/data.pkl", "a/version"]))
+        state_dict_from_file(tmp_path / "weights.pt")
+
+
+def test_tied_weights_are_no_fraud(tmp_path: Path) -> None:
+    table = torch.randn(8, 4)
+    torch.save({"a.weight": table, "b.weight": table}, tmp_path / "weights.pt")
+    found = state_dict_from_file(tmp_path / "weights.pt")
+    assert torch.equal(found["a.weight"], table)
+    assert torch.equal(found["b.weight"], table)
+
+
+@pytest.mark.parametrize("key", ["model_state_dict", "model_ema"])
+def test_averaged_weights_are_found_without_their_counter(key: str, tmp_path: Path) -> None:
+    averaged = torch.optim.swa_utils.AveragedModel(nn.Linear(2, 2))
+    torch.save({key: averaged.state_dict(), "epoch": 3}, tmp_path / "weights.pth.tar")
+    assert list(state_dict_from_file(tmp_path / "weights.pth.tar")) == ["weight", "bias"]
+
+
+def test_weights_as_they_are_must_all_be_there(tmp_path: Path) -> None:
+    backbone = described("test_resnet")
+    state = weights_of("test_resnet", num_classes=10)
+    removed = [name for name in state if name.startswith("layer1.")]
+    file = saved(
+        tmp_path, {name: tensor for name, tensor in state.items() if name not in removed} | {"x": torch.zeros(2)}
+    )
+    with pytest.raises(VlmError, match=r"it lacks layer1\.0\.conv1\.weight, .* and \d+ more; it has unexpected x\."):
+        load_exactly(module_from_backbone(backbone), backbone, file)
+
+
+def test_weights_as_they_are_fill_the_module(tmp_path: Path) -> None:
+    backbone, state = described("test_resnet"), weights_of("test_resnet", num_classes=10)
+    module = module_from_backbone(backbone)
+    counters = [name for name in state if name.endswith("num_batches_tracked")]
+    load_exactly(module, backbone, saved(tmp_path, {n: t.half() for n, t in state.items() if n not in counters}))
+    own = module.state_dict()
+    assert all(torch.equal(own[name], state[name].half().float()) for name in state if name not in counters)
+
+
+@pytest.mark.parametrize("model", ["test_resnet", "test_vit", "test_efficientnet", "test_convnext2"])
+def test_other_classes_are_told_with_both_numbers(model: str, tmp_path: Path) -> None:
+    backbone = described(model)
+    state = module_from_backbone(described(model, classes=7)).state_dict()
+    with pytest.raises(VlmError, match=r"holds weights for 7 classes; test_\w+ is described with 10") as caught:
+        load_exactly(module_from_backbone(backbone), backbone, saved(tmp_path, state))
+    assert caught.value.hint == "--num-classes 7"
 
 
 # timm's download

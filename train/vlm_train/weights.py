@@ -13,18 +13,19 @@ import tempfile
 import urllib.error
 import urllib.request
 import warnings
-import zipfile
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from vlm_contract.card import Backbone
 from vlm_contract.errors import VlmError
-from vlm_contract.files import check_regular_file, sha256_of, what_it_is
+from vlm_contract.files import check_regular_file, sha256_of
+from vlm_contract.processes import die_with
 from vlm_train.adaptations import SMALL
 from vlm_train.backbones import WEIGHTS_LIMIT_BYTES, floors
 from vlm_train.heads import classifiers
+from vlm_train.torchfile import FETCH_AGAIN, SAVE_AGAIN, check_torch_file
 
 if TYPE_CHECKING:
     import torch
@@ -32,10 +33,9 @@ if TYPE_CHECKING:
 
 READ_LIMIT_S = 300.0  # a file, most of it for importing torch on a slow board
 DOWNLOAD_LIMIT_S = 1200.0
-ZIP, LEGACY = b"PK\x03\x04", b"\x80\x02\x8a\x0al\xfc\x9cF\xf9 j\xa8P\x19."  # how what torch.save writes begins
-INSIDE = ("state_dict_ema", "model_ema", "state_dict", "model")  # where training scripts keep the weights
+INSIDE = ("state_dict_ema", "model_ema", "state_dict", "model_state_dict", "model")  # of training scripts; EMA first
 WRAPPERS = ("_orig_mod.", "module.") * 2  # torch.compile and DDP, in either order
-SAVE_AGAIN = "safetensors.torch.save_file(module.state_dict(), 'weights.safetensors') where the file was made"
+AVERAGED = "n_averaged"  # the counter that torch.optim.swa_utils.AveragedModel keeps beside "module."
 NAMES_SHOWN = 5
 RESAMPLED = {  # by the end of the tensor's name
     "pos_embed": "position embeddings resampled",
@@ -73,24 +73,70 @@ def load_pretrained(module: "torch.nn.Module", backbone: Backbone) -> str:
     return ", ".join((f"timm {source}", *_load(module, backbone, state, source, ordered=False)))
 
 
+def load_exactly(module: "torch.nn.Module", backbone: Backbone, file: Path) -> None:
+    """Load the weights of a file into the module of `backbone` as they are: every tensor by its name and shape.
+
+    Only the step counters of batch norms may be missing. Raises VlmError that names the first tensors that are missing,
+    unexpected or of other shapes, and both numbers where the classes are others.
+    """
+    state, own = state_dict_from_file(file), _counted(module.state_dict())
+    _check_classes(own, _head_of(module, own), state, file, backbone)
+    _check_fit(own, _counted(state), str(file), backbone)
+    module.load_state_dict(state, strict=False)  # for the counters' sake
+
+
+def _check_classes(
+    own: dict[str, "Tensor"], head: set[str], given: dict[str, "Tensor"], file: Path, backbone: Backbone
+) -> None:
+    """Raise VlmError where the head is for other classes; what is no head of this network is left to be listed."""
+    for name in head & given.keys():
+        expected, found = own[name].shape, given[name].shape
+        if found[1:] == expected[1:] and found[:1] != expected[:1]:
+            raise VlmError(
+                f"{file} holds weights for {found[0]} classes; {backbone.label} is described with {expected[0]}.",
+                hint=f"--num-classes {found[0]}",
+            )
+
+
 def state_dict_from_file(path: Path) -> dict[str, "Tensor"]:
     """The tensors of a safetensors file or of a state dict that torch.save wrote, by name; wrappers' prefixes go.
 
     Raises VlmError that says what the file is where it is neither. What torch.save wrote is opened in a child process
     with `weights_only`, limits of memory and time, and nothing else to fall back on.
     """
-    check_regular_file(path, limit_bytes=WEIGHTS_LIMIT_BYTES)
+    check_weights_file(path)
     if _is_safetensors(path):
         state = _from_safetensors(path)
     else:
-        _check_torch_file(path)
-        failed = VlmError(f"{path} is damaged, or asks for more memory or time than a file of its size needs.")
+        failed = VlmError(
+            f"{path} is damaged, or asks for more memory or time than a file of its size needs.", hint=FETCH_AGAIN
+        )
         state = _from_child("unpickle", str(path.absolute()), READ_LIMIT_S, failed)
+    state = _unwrapped(state)
+    if not state:
+        raise VlmError(f"{path} holds no tensors.", hint=SAVE_AGAIN)
+    return state
+
+
+def check_weights_file(path: Path) -> None:
+    """Raise VlmError that says what the file is, unless its bytes promise a state dict. Imports no torch, runs nothing.
+
+    What torch.save wrote must be one itself, or hold it under one of the names that training scripts use.
+    """
+    check_regular_file(path, limit_bytes=WEIGHTS_LIMIT_BYTES)
+    if _is_safetensors(path):
+        _check_safetensors(path)
+    else:
+        check_torch_file(path)
+
+
+def _unwrapped(state: dict[str, "Tensor"]) -> dict[str, "Tensor"]:
+    """Without the prefixes, and the counter, that wrappers of the module put there."""
+    if all(name.startswith("module.") for name in state if name != AVERAGED):
+        state = {name: tensor for name, tensor in state.items() if name != AVERAGED}
     for prefix in WRAPPERS:
         if all(name.startswith(prefix) for name in state):
             state = {name.removeprefix(prefix): tensor for name, tensor in state.items()}
-    if not state:
-        raise VlmError(f"{path} holds no tensors.")
     return state
 
 
@@ -101,51 +147,21 @@ def _is_safetensors(path: Path) -> bool:
     return head[8:] == b"{" and 2 <= int.from_bytes(head[:8], "little") <= path.stat().st_size - 8
 
 
+def _check_safetensors(path: Path) -> None:
+    """Raise VlmError unless the header is whole, and what it says of the tensors' places fits the file."""
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        safe_open(path, framework="numpy")
+    except SafetensorError as error:
+        raise VlmError(f"{path} is a damaged safetensors file: {error}.", hint=FETCH_AGAIN) from None
+
+
 def _from_safetensors(path: Path) -> dict[str, "Tensor"]:
-    from safetensors import SafetensorError
     from safetensors.torch import load_file
 
-    try:
-        state: dict[str, Tensor] = load_file(path)
-    except SafetensorError as error:
-        raise VlmError(f"{path} is a damaged safetensors file: {error}.") from None
+    state: dict[str, Tensor] = load_file(path)
     return state
-
-
-def _check_torch_file(path: Path) -> None:
-    """Raise VlmError unless the file looks like what torch.save writes; nothing in it is parsed but a zip's index."""
-    with open(path, "rb") as file:
-        head = file.read(max(len(ZIP), len(LEGACY)))
-    if head.startswith(ZIP):
-        _check_torch_zip(path)
-    elif not head.startswith(LEGACY):
-        found = what_it_is(path) or "neither safetensors nor what torch.save writes"
-        raise VlmError(f"{path} holds no weights: it is {found}.", hint=f"--weights FILE, from {SAVE_AGAIN}")
-
-
-def _check_torch_zip(path: Path) -> None:
-    try:
-        with zipfile.ZipFile(path) as archive:
-            members = archive.infolist()
-    except (zipfile.BadZipFile, NotImplementedError, ValueError, OSError):
-        raise VlmError(f"{path} is a zip archive that was cut short or damaged.", hint="fetch it again") from None
-    parts = [member.filename.partition("/")[::2] for member in members]
-    kind = _kind_of_zip({inside for _, inside in parts})
-    if kind:
-        raise VlmError(f"{path} holds no state dict: it is {kind}.", hint=f"--weights FILE, from {SAVE_AGAIN}")
-    if any(member.compress_type != zipfile.ZIP_STORED for member in members):
-        raise VlmError(f"{path} has compressed members, which torch.save never writes and which can inflate endlessly.")
-    if len({root for root, _ in parts}) != 1 or len(set(parts)) != len(parts):
-        raise VlmError(f"{path} has several roots or a member twice, which torch.save never writes.")
-
-
-def _kind_of_zip(inside: set[str]) -> str:
-    """What a zip archive of these members is, where it is no torch.save file; empty where it is one."""
-    if inside & {"archive_format", "serialized_exported_program.json"}:
-        return "a program of torch.export, and opening one can run code"
-    if "constants.pkl" in inside or any(name.startswith("code/") for name in inside):
-        return "a TorchScript program, and opening one can run code"
-    return "" if "data.pkl" in inside else "a zip archive that torch.save did not write"
 
 
 def _from_child(task: str, argument: str, limit_s: float, failed: VlmError) -> dict[str, "Tensor"]:
@@ -177,7 +193,7 @@ def _from_child(task: str, argument: str, limit_s: float, failed: VlmError) -> d
 def child() -> None:
     """The child process: `task argument folder parent`. It leaves its answer in the folder, or ends with an error."""
     task, argument, folder, parent = sys.argv[1:]
-    _end_with(int(parent))
+    die_with(int(parent))
     import torch
     from safetensors.torch import save_file
 
@@ -196,16 +212,6 @@ def child() -> None:
 def _check_room(folder: Path, size: int) -> None:
     if shutil.disk_usage(folder).free < size:
         raise VlmError(f"{folder.parent} has no room for {size} bytes of weights.", hint="TMPDIR=FOLDER before it")
-
-
-def _end_with(parent: int) -> None:
-    """Have the kernel kill this process when its parent ends."""
-    import ctypes
-    import signal
-
-    ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG
-    if os.getppid() != parent:
-        sys.exit(1)
 
 
 def _downloaded(name: str) -> dict[str, "Tensor"]:
@@ -261,17 +267,16 @@ def _innermost(loaded: Any) -> Any:
 
 
 def _check_tensors(state: dict[str, Any], path: str) -> None:
-    """Raise VlmError unless all are plain tensors, and together no larger than what the file stores."""
+    """Raise VlmError unless all are plain tensors, and none larger than its storage."""
     import torch
 
     for name, value in state.items():
         plain = isinstance(value, torch.Tensor) and value.layout is torch.strided and value.device.type == "cpu"
         if not plain or value.is_quantized:
             raise VlmError(f"{path} holds no state dict: {name!r} is no plain tensor.", hint=SAVE_AGAIN)
-    stored = {tensor.untyped_storage().data_ptr(): tensor.untyped_storage().nbytes() for tensor in state.values()}
-    claimed = sum(tensor.numel() * tensor.element_size() for tensor in state.values())
-    if claimed > sum(stored.values()):
-        raise VlmError(f"{path} stores {sum(stored.values())} bytes of tensors that claim to be {claimed}.")
+        have, claimed = value.untyped_storage().nbytes(), value.numel() * value.element_size()
+        if claimed > have:
+            raise VlmError(f"{path} stores {have} bytes for {name!r}, which claims {claimed}.", hint=SAVE_AGAIN)
 
 
 def _limit_memory(file_bytes: int) -> None:
@@ -286,7 +291,7 @@ def _load(
 ) -> list[str]:
     """Fit the tensors to the module and load them; what was done to them, in words."""
     own = _counted(module.state_dict())
-    head = {name for name in own if name.startswith(tuple(f"{part}." for part in classifiers(module)))}
+    head = _head_of(module, own)
     first = _first_convolutions(module)
     given, notes = _named(module, own, head | first.keys(), _counted(state), ordered)
     if any(name not in given or given[name].shape != own[name].shape for name in head):
@@ -299,6 +304,11 @@ def _load(
     _check_fit(own, given, source, backbone)
     module.load_state_dict(given, strict=False)
     return notes
+
+
+def _head_of(module: "torch.nn.Module", names: Iterable[str]) -> set[str]:
+    """Those names that belong to the layers which give the logits."""
+    return {name for name in names if name.startswith(tuple(f"{part}." for part in classifiers(module)))}
 
 
 def _counted(state: dict[str, "Tensor"]) -> dict[str, "Tensor"]:
