@@ -131,15 +131,17 @@ def measure(workspace: Workspace, request: Request, line: LiveLine | None = None
     check_target(request.target)
     device = device_of()
     threads = check_threads(device.usable_cpus if request.threads is None else request.threads, device)
-    subjects = subjects_of(workspace, request.artifacts)
+    subjects, passed_over = _runnable(subjects_of(workspace, request.artifacts), request)
     with locked(workspace.root / "measurements", "vlm-profile"):
         rows = list(_configurations(workspace, request, subjects, threads))
         kept = {} if request.again else _kept(rows, request, device)
         trials, skipped = _opened([row for row in rows if row.path not in kept], request, device)
         if not trials and not kept:
-            raise VlmError(" ".join(skipped), hint="--batch with the batch that the model takes")
+            hint = "--batch with the batch that the model takes" if skipped else "vlm-export, which makes ONNX files"
+            raise VlmError(" ".join(passed_over + skipped), hint=hint)
         records = {**kept, **dict(_run(trials, request, line))}
-    return Measured({row.path: records[row.path] for row in rows if row.path in records}, frozenset(kept), skipped)
+    measured = {row.path: records[row.path] for row in rows if row.path in records}
+    return Measured(measured, frozenset(kept), passed_over + skipped)
 
 
 def check_target(name: str) -> None:
@@ -147,7 +149,9 @@ def check_target(name: str) -> None:
     target = target_named(name)
     if target.name != HOST:
         raise VlmError(
-            f"{target.title} is known, but this version measures on this machine only.", hint="--target host"
+            f"This version measures this machine only, as {HOST!r}: it neither reaches {target.title} over SSH, "
+            "nor estimates for it, nor checks whether this machine is one.",
+            hint=f"--target {HOST}",
         )
 
 
@@ -159,6 +163,16 @@ def check_threads(threads: int, device: Device) -> int:
             hint=f"--threads {device.usable_cpus}",
         )
     return threads
+
+
+def _runnable(subjects: Sequence[Subject], request: Request) -> tuple[list[Subject], tuple[str, ...]]:
+    """Of a whole workspace, what some runtime takes, and a sentence for each of the rest; all that was named."""
+    takes = {name for kind in runtimes().values() for name in kind.formats}
+    runnable = [subject for subject in subjects if request.artifacts or subject.used.format in takes]
+    rest = (subject.used for subject in subjects if subject not in runnable)
+    return runnable, tuple(
+        f"{used.name} is a {used.format} artifact: no runtime of this version runs it." for used in rest
+    )
 
 
 def runtime_for(subject: Subject, name: str) -> type[Runtime]:
@@ -233,7 +247,13 @@ def _opened(rows: Sequence[Configuration], request: Request, device: Device) -> 
         if only not in (None, batch):
             skipped.append(f"{row.subject.used.name} takes batch {only} only: no figures for batch {batch}.")
             continue
-        inputs = resolved(look.inputs, batch, request.input_shapes)
+        try:
+            inputs = resolved(look.inputs, batch, request.input_shapes)
+        except VlmError as error:
+            if request.artifacts:
+                raise
+            skipped.append(f"{row.subject.used.name} is not measured. {error} Try: {error.hint}")
+            continue
         trials.append(Trial(row, inputs, look.runtime, look.versions, request.protocol, device))
     return trials, tuple(skipped)
 

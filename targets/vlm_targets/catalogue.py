@@ -1,11 +1,12 @@
 """The known targets: one data file each."""
 
 import difflib
+import re
 import sys
 from dataclasses import dataclass
 from pathlib import Path
 
-from vlm_contract.codec import FieldError, decode
+from vlm_contract.codec import Absent, FieldError, decode
 from vlm_contract.errors import VlmError
 from vlm_contract.files import read_regular_file
 
@@ -25,6 +26,15 @@ class Target:
     name: str
     title: str  # as a sentence names it
     aliases: tuple[str, ...]
+    compute_capability: str | Absent  # of its GPU, "8.7"
+    tensor_cores: bool | Absent
+    tensorrt: str | Absent  # the version that graphs for it must suit, "10.3.0"
+    sources: tuple[str, ...]  # where the figures are from
+
+    def __post_init__(self) -> None:
+        for number in (self.compute_capability, self.tensorrt):
+            if isinstance(number, str) and not re.fullmatch(r"\d+(\.\d+)+", number):
+                raise ValueError(f'{number!r} is no version, such as "8.7"')
 
 
 def known_targets(folder: Path = KNOWN) -> tuple[Target, ...]:

@@ -15,6 +15,7 @@ from vlm_profile import session
 from vlm_profile.process import WorkerFailed
 from vlm_profile.protocol import FULL, QUICK, Protocol
 from vlm_profile.session import Request, measure
+from vlm_profile.subjects import subject_at
 from vlm_profile.worker import Spec
 
 Made = Callable[..., Repetition]
@@ -226,12 +227,11 @@ def test_a_wrong_request_is_refused_before_anything_is_measured(
     assert worker.asked == []
 
 
-def test_another_known_target_is_not_filed_under_its_name(monkeypatch: pytest.MonkeyPatch) -> None:
-    from vlm_targets.catalogue import Target
-
-    monkeypatch.setattr(session, "target_named", lambda name: Target(name, "a Jetson", ()))
-    with pytest.raises(VlmError, match="a Jetson is known, but this version measures on this machine only"):
-        session.check_target("jetson")
+@pytest.mark.parametrize("name", ["jetson", "rpi5", "gtx1660ti"])
+def test_another_known_target_is_not_filed_under_its_name(name: str) -> None:
+    with pytest.raises(VlmError, match="measures this machine only, as 'host': it neither reaches the") as caught:
+        session.check_target(name)
+    assert caught.value.exit_code == 2
 
 
 def test_the_real_worker_fills_a_record(
@@ -264,6 +264,20 @@ def test_a_model_whose_output_is_not_finite_is_invalid(
     assert measured.skipped == ("root.onnx takes batch 2 only: no figures for batch 1.",)
     with pytest.raises(VlmError, match="takes batch 2 only"):
         measure(workspace, replace(request, batches=(1,)))
+
+
+def test_of_a_workspace_what_no_runtime_takes_is_passed_over_with_a_sentence(
+    workspace: Workspace, tiny_model: Path, tiny_protocol: Protocol, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = subject_at(tiny_model)
+    engine = replace(model, used=replace(model.used, name="an-engine", format="trt"))
+    monkeypatch.setattr(session, "subjects_of", lambda workspace, paths: (model, engine))
+    measured = measure(workspace, Request(batches=(1,), threads=1, protocol=tiny_protocol))
+    assert [record.artifact.name for record in measured.records.values()] == [model.used.name]
+    assert measured.skipped == ("an-engine is a trt artifact: no runtime of this version runs it.",)
+    monkeypatch.setattr(session, "subjects_of", lambda workspace, paths: (engine,))
+    with pytest.raises(VlmError, match="an-engine is a trt artifact"):
+        measure(workspace, Request(batches=(1,), threads=1, protocol=tiny_protocol))
 
 
 def test_measure_is_the_packages_python_api() -> None:
