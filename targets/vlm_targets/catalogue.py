@@ -26,6 +26,7 @@ class Target:
     name: str
     title: str  # as a sentence names it
     aliases: tuple[str, ...]
+    recognised_by: tuple[str, ...]  # one of these is in the name that firmware gives it, or the driver its GPU
     compute_capability: str | Absent  # of its GPU, "8.7"
     tensor_cores: bool | Absent
     tensorrt: str | Absent  # the version that graphs for it must suit, "10.3.0"

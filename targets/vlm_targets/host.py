@@ -7,6 +7,7 @@ from pathlib import Path
 from vlm_contract.codec import Absent
 from vlm_contract.errors import VlmError
 from vlm_contract.measurement import Device
+from vlm_targets.catalogue import Target
 
 # Where firmware writes the product's name: boards with a device tree, then PCs.
 _PRODUCT = ("proc/device-tree/model", "sys/class/dmi/id/product_name")
@@ -37,6 +38,21 @@ def device_of(root: Path = Path("/"), *, affinity: int | None = None, machine: s
         system=_system(root),
         machine=machine,
     )
+
+
+def names_of(root: Path = Path("/")) -> tuple[str, ...]:
+    """What firmware calls this machine, and the NVIDIA driver its GPUs; empty where neither says anything."""
+    gpus = sorted(root.glob("proc/driver/nvidia/gpus/*/information"))
+    names = [*(_read(root / path).strip("\0\n ") for path in _PRODUCT), *(_field(_read(gpu), "Model") for gpu in gpus)]
+    return tuple(filter(None, names))
+
+
+def is_here(target: Target, root: Path = Path("/")) -> bool:
+    """Whether the machine whose file system is at `root` is the target, by what it and its GPUs are called.
+
+    Compute capabilities would not do: that of the GTX 1660 Ti is the T4's too.
+    """
+    return target.name == "host" or any(text in name for name in names_of(root) for text in target.recognised_by)
 
 
 def usable_cpus(root: Path, affinity: int) -> int:

@@ -27,6 +27,7 @@ PROMISED = {
 WHOLE = """name = "b"
 title = "b"
 aliases = []
+recognised_by = []
 compute_capability = "8.7"
 tensor_cores = true
 tensorrt = { absent = "none" }
@@ -55,6 +56,10 @@ def test_every_promised_target_is_known_with_its_gpu_and_tensorrt() -> None:
 
 def test_every_device_names_its_sources() -> None:
     assert [target.name for target in known_targets() if not target.sources] == ["host"]
+
+
+def test_every_device_is_recognised_by_a_name() -> None:
+    assert [target.name for target in known_targets() if not target.recognised_by] == ["host"]
 
 
 def test_no_two_targets_share_a_name() -> None:

@@ -6,7 +6,8 @@ import pytest
 
 from vlm_contract.codec import Absent
 from vlm_contract.errors import VlmError
-from vlm_targets.host import device_of, usable_cpus
+from vlm_targets.catalogue import known_targets, target_named
+from vlm_targets.host import device_of, is_here, names_of, usable_cpus
 
 PC = {
     "proc/cpuinfo": "processor\t: 0\nmodel name\t: AMD EPYC\n\nprocessor\t: 1\nmodel name\t: AMD EPYC\n",
@@ -23,6 +24,8 @@ RASPBERRY_PI = {
     "proc/sys/kernel/osrelease": "6.6.31+rpt-rpi-2712\n",
     "etc/os-release": "PRETTY_NAME=Raspbian\n",
 }
+GPU = "proc/driver/nvidia/gpus/0000:01:00.0/information"
+MODEL = "proc/device-tree/model"
 CGROUP_V2 = {"proc/self/cgroup": "0::/user.slice/job\n", "sys/fs/cgroup/user.slice/job/cpu.max": "max 100000\n"}
 CGROUP_V1 = {
     "proc/self/cgroup": "3:cpuset:/\n2:cpu,cpuacct:/job\n",
@@ -51,6 +54,45 @@ def test_a_board_is_named_by_its_device_tree(tmp_path: Path) -> None:
     device = device_of(tree(tmp_path, RASPBERRY_PI), affinity=4, machine="aarch64")
     assert (device.name, device.cpu) == ("Raspberry Pi 5 Model B Rev 1.0",) * 2
     assert (device.cpus, device.machine) == (4, "aarch64")
+
+
+@pytest.mark.parametrize(
+    ("path", "said", "targets"),
+    [
+        (MODEL, "NVIDIA Jetson Orin Nano Developer Kit\0", ["jetson-orin-nano"]),
+        (
+            MODEL,
+            "NVIDIA Jetson Orin Nano Engineering Reference Developer Kit Super\0",
+            ["jetson-orin-nano", "jetson-orin-nano-super"],
+        ),
+        (MODEL, "NVIDIA Orin NX Developer Kit\0", ["jetson-orin-nx"]),
+        (MODEL, "NVIDIA Jetson Orin NX Engineering Reference Developer Kit Super\0", ["jetson-orin-nx"]),
+        (MODEL, "Jetson AGX Orin Developer Kit\0", ["jetson-agx-orin"]),
+        (MODEL, "Jetson-AGX\0", ["jetson-agx-xavier"]),
+        (MODEL, "NVIDIA Jetson Xavier NX Developer Kit\0", ["jetson-xavier-nx"]),
+        (MODEL, "NVIDIA Jetson Nano Developer Kit\0", ["jetson-nano"]),
+        (MODEL, "NVIDIA Jetson TX2 Developer Kit\0", ["jetson-tx2"]),
+        (MODEL, "NVIDIA Jetson AGX Thor Developer Kit\0", ["jetson-thor"]),
+        (MODEL, "Raspberry Pi 4 Model B Rev 1.4\0", ["rpi4"]),
+        (MODEL, "Raspberry Pi 5 Model B Rev 1.0\0", ["rpi5"]),
+        (GPU, "Model: \t\t NVIDIA GeForce GTX 1660 Ti\nIRQ:   \t\t 130\n", ["gtx1660ti"]),
+        (GPU, "Model: \t\t NVIDIA GeForce GTX 1660 SUPER\nIRQ:   \t\t 130\n", []),
+        (GPU, "Model: \t\t Tesla T4\nIRQ:   \t\t 130\n", []),
+    ],
+)
+def test_a_machine_is_a_target_by_its_name(tmp_path: Path, path: str, said: str, targets: list[str]) -> None:
+    root = tree(tmp_path, {path: said})
+    assert {target.name for target in known_targets() if is_here(target, root)} == {"host", *targets}
+
+
+def test_a_pc_has_its_own_name_and_those_of_its_gpus(tmp_path: Path) -> None:
+    gpus = {GPU: "Model: \t\t Tesla T4\n", GPU.replace("01", "02"): "Model: \t\t NVIDIA GeForce GTX 1660 Ti\n"}
+    assert names_of(tree(tmp_path, PC | gpus)) == ("PowerEdge R6515", "Tesla T4", "NVIDIA GeForce GTX 1660 Ti")
+
+
+def test_a_machine_without_a_name_is_the_host_alone(tmp_path: Path) -> None:
+    assert names_of(tmp_path) == ()
+    assert is_here(target_named("localhost"), tmp_path)
 
 
 @pytest.mark.parametrize(
