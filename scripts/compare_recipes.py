@@ -2,9 +2,9 @@
 """Is the recipe `scratch` better than `reference` for the same CPU time? Means and deviations over seeds.
 
 For each model and data set: `reference` is trained for --reference-epochs; two short runs of `scratch` tell what one
-of its epochs costs and what the rest does; then `scratch` is trained, on every seed, for as many epochs as fit into 95 %
-of the CPU time that `reference` took on that seed. Every run is one of vlm-train's in a workspace of its own: started again,
-this script keeps what is finished. CPU time is the card's: of the whole process, scoring included.
+of its epochs costs and what the rest does; then `scratch` is trained, on every seed, for as many epochs as fit into
+95 % of the CPU time that `reference` took on that seed. Every run is one of vlm-train's in a workspace of its own:
+started again, this script keeps what is finished. CPU time is the card's: of the whole process, scoring included.
 
     scripts/compare_recipes.py --models resnet50 --data fashion-mnist --samples 5000 --seeds 0,1,2
 """

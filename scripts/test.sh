@@ -3,6 +3,7 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 scripts/install.sh dev
+scripts/fetch_bindings.sh
 export PATH="$PWD/.venv/bin:$PATH"
 export OMP_WAIT_POLICY=PASSIVE # torch's threads would spin while they wait, and other load makes that many times slower
 

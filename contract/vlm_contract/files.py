@@ -47,6 +47,8 @@ def check_regular_file(path: Path, *, limit_bytes: int) -> os.stat_result:
         raise VlmError(
             f"{path} is {_KIND.get(stat.S_IFMT(status.st_mode), 'no regular file')}; expected a regular file."
         )
+    if not os.access(path, os.R_OK):
+        raise VlmError(f"{path} cannot be read: permission denied.", hint=f"chmod u+r {path}")
     if status.st_size == 0:
         raise VlmError(f"{path} is empty.")
     if status.st_size > limit_bytes:

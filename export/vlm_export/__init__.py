@@ -1,14 +1,20 @@
-"""ONNX files from checkpoints, each with the proof that it is the checkpoint's."""
+"""ONNX files and TensorRT engines from checkpoints, each with the proof that it is the checkpoint's."""
 
+from importlib import import_module
 from typing import Any
 
-__all__ = ["Exported", "export_checkpoint"]
+_HOMES = {
+    "Described": "checkpoint",
+    "Exported": "artifacts",
+    "Wanted": "wanted",
+    "export_checkpoint": "export",
+    "export_engines": "engines",
+}
+__all__ = [*_HOMES]
 
 
 def __getattr__(name: str) -> Any:
     """The Python API, imported when it is first used."""
-    if name not in __all__:
+    if name not in _HOMES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    from vlm_export import artifacts, export
-
-    return getattr(artifacts if name == "Exported" else export, name)
+    return getattr(import_module(f"vlm_export.{_HOMES[name]}"), name)

@@ -1,260 +1,258 @@
-"""From a finished run to ONNX files that are proven to be its checkpoint: the stage, read top to bottom."""
+"""From a checkpoint to ONNX files that are proven to be it: the stage, read top to bottom."""
 
-import copy
-import difflib
 import io
 import logging
-import time
+import os
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, redirect_stderr, redirect_stdout
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timezone
 from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, cast
+from typing import TYPE_CHECKING, Literal, cast
 
 from vlm_contract.card import Scalar
 from vlm_contract.codec import Absent, write_record
 from vlm_contract.console import LiveLine, require_extra
 from vlm_contract.errors import CheckFailed, VlmError
 from vlm_contract.files import locked, sha256_of, write_whole
-from vlm_contract.manifest import Accuracy, ArtifactManifest, FileEntry, Parity
+from vlm_contract.manifest import ArtifactManifest, FileEntry
 from vlm_contract.workspace import MANIFEST_FILE, Workspace, safe_name
 from vlm_export.artifacts import Exported, Recipe, draft_folder, kept_artifact, put_in_place
-from vlm_export.checkpoint import Checkpoint, checkpoint_from_path
+from vlm_export.checkpoint import Checkpoint, Described, checkpoint_from_path
+from vlm_export.gates import Gate, gate_of
+from vlm_export.reproduction import REPRODUCE_FILE, reproduction
+from vlm_export.wanted import CALIBRATION_IMAGES, Wanted
 
 if TYPE_CHECKING:
-    import torch
-
-    from vlm_export.parity import Logits, Trial
+    from vlm_export.drafts import Bench, Draft
+    from vlm_export.graph import Model
+    from vlm_export.proof import Findings
 
 MODEL_FILE = "model.onnx"
-PRECISIONS = ("fp32", "fp16")
-OPSET = 18  # what the dynamo exporter writes without a conversion; TensorRT 10 reads up to 20
 LIBRARIES = ("vlm-edge", "numpy", "torch", "timm", "onnx", "onnxscript", "onnxruntime")  # that shape the result
-
-BATCH = 32  # of the comparisons and of the accuracy; not the traced one, so the dimension is shown to be dynamic
-SINGLE_IMAGES = 8  # compared at batch 1
-RANDOM_IMAGES = 64
-HALF_IMAGES = 32  # at most; torch computes them in FP16, which is slow on most CPUs
-RANDOM_SEED = 0
+NO_ENGINE = Absent("an ONNX file is for any runtime")
 
 
 @dataclass(frozen=True)
-class Oracle:
-    """What the checkpoint itself answers."""
+class Job:
+    """One artifact to make."""
 
-    trials: tuple["Trial", ...]  # the whole validation set first
-    labels: Any  # int64 [n], of the validation set
-
-
-@dataclass(frozen=True)
-class Graph:
-    """One ONNX graph."""
-
-    model: Any  # onnx.ModelProto
     precision: str
-    build_s: float  # to make it, tracing included, checks not
-
-
-@dataclass(frozen=True)
-class Findings:
-    """What the checks say of one artifact."""
-
-    parity: tuple[Parity, ...]
-    accuracy: Accuracy | Absent
-    refused: tuple[str, ...]
+    name: str
+    recipe: Recipe
 
 
 def export_checkpoint(
-    path: Path, workspace: Workspace, precisions: Sequence[str] = PRECISIONS, line: LiveLine | None = None
+    path: Path,
+    workspace: Workspace,
+    wanted: Wanted | None = None,
+    line: LiveLine | None = None,
+    described: Described | None = None,
+    placed: Callable[[Exported], None] = lambda artifact: None,
 ) -> tuple[Exported, ...]:
-    """Export one run in each of the precisions, compare each artifact with the checkpoint, and put it in its place.
+    """Export one checkpoint in each of the precisions, compare each artifact with it, and put it in its place.
 
-    `path` is a run's folder, one of its two files, or a run's name. An artifact that a check refuses is kept aside
-    under `<artifact>.refused`, and its manifest says why. What the same checkpoint, options and libraries have made
-    already is kept. Raises VlmError for a wrong input, and CheckFailed where torch cannot export the network.
+    `path` is a run's folder, one of its two files, a run's name, or a file of weights that is described. `placed` is
+    told of each artifact as soon as it is there, whatever becomes of the others. An artifact that a check refuses is
+    kept aside under `<artifact>.refused`, and its manifest says why. What the same checkpoint, options and libraries
+    have made already is kept. Raises VlmError for a wrong input, and CheckFailed where a graph or an engine cannot be
+    made.
     """
-    check_precisions(precisions)
-    checkpoint = checkpoint_from_path(path, workspace)
-    recipe = recipe_of(checkpoint)
-    with locked(workspace.root / "artifacts", "vlm-export"):
-        done = {p: kept_artifact(workspace, artifact_name(checkpoint, p), recipe) for p in precisions}
-        missing = [precision for precision, kept in done.items() if kept is None]
-        if missing:
-            done |= make_artifacts(checkpoint, workspace, recipe, missing, line or LiveLine(quiet=True))
-    return tuple(exported for exported in done.values() if exported is not None)
+    wanted, line, exported = wanted or Wanted(), line or LiveLine(quiet=True), []
+
+    def keep(artifact: Exported) -> None:
+        exported.append(artifact)
+        placed(artifact)
+
+    checkpoint = checkpoint_from_path(path, workspace, described)
+    check_data(checkpoint, wanted)
+    gate = gate_of(wanted.target, engines=wanted.engines)
+    jobs = [job_of(checkpoint, precision, wanted, gate) for precision in wanted.precisions]
+    try:
+        with locked(workspace.root / "artifacts", "vlm-export"):
+            missing = [job for job in jobs if not put_up(kept_artifact(workspace, job.name, job.recipe), keep)]
+            if missing:
+                make_artifacts(checkpoint, workspace, missing, wanted, gate, line, keep)
+        if wanted.engines:
+            from vlm_export.engines import export_engines
+
+            for engine in export_engines(tuple(exported), checkpoint, workspace, wanted, line):
+                keep(engine)
+    finally:
+        line.clear()
+    return tuple(exported)
 
 
-def check_precisions(precisions: Sequence[str]) -> None:
-    """Raise VlmError naming the nearest precision unless all are known."""
-    for precision in precisions:
-        if precision not in PRECISIONS:
-            nearest = difflib.get_close_matches(precision, PRECISIONS, n=1, cutoff=0.5) or PRECISIONS
-            raise VlmError(
-                f"Unknown precision {precision!r}; known: {', '.join(PRECISIONS)}.", hint=f"--precision {nearest[0]}"
-            )
+def put_up(kept: Exported | None, keep: Callable[[Exported], None]) -> bool:
+    """Hand on an artifact if there is one; whether there was."""
+    if kept is not None:
+        keep(kept)
+    return kept is not None
 
 
-def recipe_of(checkpoint: Checkpoint) -> Recipe:
-    """All that the artifacts depend on, found without an import. Raises VlmError where a library is missing."""
+def check_data(checkpoint: Checkpoint, wanted: Wanted) -> None:
+    """Raise VlmError where INT8 is wanted of weights that came without images."""
+    if "int8" in wanted.precisions and checkpoint.data is None:
+        raise VlmError("INT8 needs images to calibrate with and to be judged by.", hint="--data NAME, as of vlm-train")
+
+
+def job_of(checkpoint: Checkpoint, precision: str, wanted: Wanted, gate: Gate) -> Job:
+    """All that one artifact depends on, found without an import. Raises VlmError where a library is missing."""
     try:
         versions = {library: version(library) for library in LIBRARIES}
     except ImportError as error:
         raise require_extra("export", error) from None
-    options: dict[str, Scalar] = {"opset": OPSET, "card_sha256": sha256_of(checkpoint.card_file)}
-    return Recipe(checkpoint.card.weights_sha256, options, versions)
+    options: dict[str, Scalar] = {
+        "opset": gate.opset,
+        "batch": wanted.fixed_batch or "dynamic",
+        "preprocess": "embedded" if wanted.embed else "outside",
+        "described_by": checkpoint.described_by,
+    }
+    if precision == "fp16":
+        options["io"] = "fp16" if wanted.half_io else "fp32"
+    if precision == "int8":
+        options |= {
+            "symmetric": gate.symmetric_int8,
+            "max_drop_points": wanted.max_drop_points,
+            "calibration_images": CALIBRATION_IMAGES,
+        }
+    recipe = Recipe(checkpoint.weights_sha256, options, versions)
+    return Job(precision, artifact_name(checkpoint, precision, wanted, gate), recipe)
 
 
-def artifact_name(checkpoint: Checkpoint, precision: str) -> str:
-    return f"{safe_name(checkpoint.card.run)}.onnx-{precision}"
+def artifact_name(checkpoint: Checkpoint, precision: str, wanted: Wanted, gate: Gate) -> str:
+    """The checkpoint's name and the precision, then what is unlike the default."""
+    unusual = {
+        f"b{wanted.fixed_batch}": wanted.fixed_batch is not None,
+        "io16": wanted.half_io and precision == "fp16",
+        "symmetric": gate.symmetric_int8 and precision == "int8",
+        "embedded": wanted.embed,
+        f"opset{gate.opset}": gate.opset != gate_of("host").opset,
+    }
+    return "-".join([f"{safe_name(checkpoint.name)}.onnx-{precision}", *(word for word, so in unusual.items() if so)])
 
 
 def make_artifacts(
-    checkpoint: Checkpoint, workspace: Workspace, recipe: Recipe, precisions: Sequence[str], line: LiveLine
-) -> dict[str, Exported]:
-    """Load, ask the checkpoint, trace once; then for each precision convert, write, check, describe, put in place."""
+    checkpoint: Checkpoint,
+    workspace: Workspace,
+    jobs: Sequence[Job],
+    wanted: Wanted,
+    gate: Gate,
+    line: LiveLine,
+    keep: Callable[[Exported], None],
+) -> None:
+    """Load, ask the checkpoint, trace once; then for each precision convert, write, check, describe, put in place.
+
+    Raises CheckFailed at the end where some precision could not be made.
+    """
+    # As the trainer does, before torch is imported: its threads would spin while they wait.
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     with silenced():
-        from vlm_export.graph import describe, fp16_from_fp32, onnx_from_module
-        from vlm_train.backbones import module_from_checkpoint
+        from vlm_export.drafts import Bench, draft_in, faulted, proven, traced
+        from vlm_export.proof import oracle_of
 
-        card = checkpoint.card
-        line.show(f"{card.run}: the checkpoint's own answers")
-        module = module_from_checkpoint(card.backbone, checkpoint.weights)
-        oracle = oracle_of(module, checkpoint)
-        line.show(f"{card.run}: tracing")
-        began = time.perf_counter()
-        fp32 = onnx_from_module(module, card.backbone, OPSET)
-        traced_s = time.perf_counter() - began
-        exported = {}
-        for precision in precisions:
-            line.show(f"{card.run}: {precision}")
-            began = time.perf_counter()
-            model = fp32 if precision == "fp32" else fp16_from_fp32(fp32)
-            describe(model, card, precision)
-            graph = Graph(model, precision, traced_s + time.perf_counter() - began)
-            final = workspace.artifact(artifact_name(checkpoint, precision))
-            exported[precision] = place_artifact(final, graph, checkpoint, recipe, oracle)
-        line.clear()
-        return exported
-
-
-def place_artifact(final: Path, graph: Graph, checkpoint: Checkpoint, recipe: Recipe, oracle: Oracle) -> Exported:
-    """Write a graph into a draft, check what was written, and rename the draft once its manifest is in it."""
-    with draft_folder(final) as draft:
-        file = draft / MODEL_FILE
-        write_whole(file, graph.model.SerializeToString(deterministic=True))
-        findings = check_artifact(file, graph, oracle)
-        manifest = manifest_of(final.name, file, graph, checkpoint, recipe, findings)
-        write_record(manifest, draft / MANIFEST_FILE)
-        return Exported(put_in_place(draft, final, refused=bool(findings.refused)), manifest, kept=False)
+        line.show(f"{checkpoint.name}: the checkpoint's own answers")
+        module = checkpoint.module()
+        oracle = oracle_of(module, checkpoint, ["fp32", *(job.precision for job in jobs)])
+        bench = Bench(checkpoint, wanted, gate, oracle, lambda text: line.show(f"{checkpoint.name}: {text}"))
+        bench.tell("tracing")
+        fp32, failed = traced(module, bench), []
+        if all(job.precision != "fp32" for job in jobs):
+            fp32 = proven(fp32, bench)
+        for job in sorted(jobs, key=lambda job: job.precision != "fp32"):
+            bench.tell(job.precision)
+            try:
+                artifact = place_artifact(workspace, job, draft_in(job.precision, fp32, bench), bench)
+                keep(artifact)
+                if job.precision == "fp32":
+                    fp32 = faulted(fp32, artifact.manifest.refused)
+            except CheckFailed as error:
+                failed.append(f"{job.name} was not made: {error}")
+    if failed:
+        raise CheckFailed(" ".join(failed))
 
 
-def oracle_of(module: "torch.nn.Module", checkpoint: Checkpoint) -> Oracle:
-    """The checkpoint's logits on the whole validation set, and on seeded noise, where rounding shows most."""
-    import numpy as np
+def place_artifact(workspace: Workspace, job: Job, draft: "Draft", bench: "Bench") -> Exported:
+    """Write a graph into a draft folder, check what was written, and rename the folder once its manifest is in it."""
+    from vlm_export.graph import describe
 
-    from vlm_export.parity import Trial
-    from vlm_train.data import splits_of
-
-    validation = splits_of(checkpoint.card.data).validation
-    shape = (RANDOM_IMAGES, *validation.pixels.shape[1:])
-    noise = np.random.RandomState(RANDOM_SEED).randint(0, 256, shape).astype(np.uint8)
-    seen, unseen = (logits_of(module, pixels, checkpoint) for pixels in (validation.pixels, noise))
-    half = copy.deepcopy(module).half()
-    seen_error, unseen_error = (
-        float(np.abs(logits_of(half, pixels[:HALF_IMAGES], checkpoint) - logits[:HALF_IMAGES]).max())
-        for pixels, logits in ((validation.pixels, seen), (noise, unseen))
-    )
-    single = slice(SINGLE_IMAGES)
-    trials = (
-        Trial("validation images", validation.pixels, seen, BATCH, seen_error),
-        Trial("validation images, one at a time", validation.pixels[single], seen[single], 1, seen_error),
-        Trial("random input", noise, unseen, BATCH, unseen_error),
-    )
-    return Oracle(trials, validation.labels)
+    final = workspace.artifact(job.name)
+    with draft_folder(final) as folder:
+        file, script = folder / MODEL_FILE, folder / REPRODUCE_FILE
+        describe(draft.model, bench.checkpoint, job.precision)
+        graph = finished(draft.model, bench)
+        write_whole(file, graph.SerializeToString(deterministic=True))
+        findings = findings_of(file, graph, job, draft, bench)
+        write_whole(script, reproduction(job.name, bench.checkpoint, job.precision, bench.wanted, job.recipe, file))
+        manifest = manifest_of(job, (file, script), graph, draft, findings, bench)
+        write_record(manifest, folder / MANIFEST_FILE)
+        return Exported(put_in_place(folder, final, refused=bool(findings.refused)), manifest, kept=False)
 
 
-def logits_of(module: "torch.nn.Module", pixels: Any, checkpoint: Checkpoint) -> "Logits":
-    """Outputs [n, classes] for images [n, h, w, c] normalised as the card says, computed in the module's own dtype."""
-    import numpy as np
-    import torch
+def finished(model: "Model", bench: "Bench") -> "Model":
+    """The graph to write: it prepares its images itself where that is wanted."""
+    if not bench.wanted.embed:
+        return model
+    from vlm_export.preprocessing import embed_preprocessing
 
-    from vlm_train.data import normalised
-
-    backbone, dtype = checkpoint.card.backbone, next(module.parameters()).dtype
-    logits = []
-    with torch.inference_mode():
-        for i in range(0, len(pixels), BATCH):
-            images = torch.from_numpy(normalised(pixels[i : i + BATCH], backbone.mean, backbone.std))
-            logits.append(module(images.to(dtype)).float().numpy())
-    return np.concatenate(logits)
+    return embed_preprocessing(model, bench.checkpoint.backbone)
 
 
-def check_artifact(file: Path, graph: Graph, oracle: Oracle) -> Findings:
-    """Check the graph, and run the file as it was written beside the checkpoint."""
-    from vlm_export.graph import OnnxSession, check_graph
-    from vlm_export.parity import parity_of, reason_of
+def findings_of(file: Path, graph: "Model", job: Job, draft: "Draft", bench: "Bench") -> "Findings":
+    """Run the file beside the checkpoint; where it prepares images itself, first the graph that it embeds."""
+    from vlm_export.gates import check_gate
+    from vlm_export.graph import check_graph
+    from vlm_export.proof import embedding_proven, prove
 
-    refused, parity = list(check_graph(graph.model, OPSET)), []
-    accuracy: Accuracy | Absent = Absent("the exported model gave no outputs that can be scored")
-    try:
-        session = OnnxSession(str(file))
-        for trial in oracle.trials:
-            outputs = session.logits(trial.pixels, trial.batch)
-            parity.append(parity_of(trial, outputs, graph.precision))
-            if trial is oracle.trials[0]:
-                accuracy = accuracy_of(outputs, oracle)
-    except CheckFailed as error:
-        refused.append(str(error))
-    refused += [reason_of(compared) for compared in parity if not compared.passed]
-    return Findings(tuple(parity), accuracy, tuple(refused))
-
-
-def accuracy_of(outputs: "Logits", oracle: Oracle) -> Accuracy:
-    """Top-1 accuracy of outputs for the validation set, beside the checkpoint's own."""
-    from vlm_export.parity import accuracy_percent
-
-    return Accuracy(
-        samples=len(oracle.labels),
-        artifact_percent=accuracy_percent(outputs, oracle.labels),
-        checkpoint_percent=accuracy_percent(oracle.trials[0].reference, oracle.labels),
-    )
+    if bench.wanted.embed:
+        inner = draft.model.SerializeToString(deterministic=True)
+        findings = prove(inner, job.precision, bench.oracle)
+        findings = embedding_proven(findings, inner, file, bench.checkpoint.backbone, bench.oracle)
+    else:
+        findings = prove(str(file), job.precision, bench.oracle)
+    faults = (*check_graph(graph, bench.wanted.fixed_batch), *check_gate(graph, bench.gate))
+    return replace(findings, refused=(*draft.refused, *faults, *findings.refused))
 
 
 def manifest_of(
-    name: str, file: Path, graph: Graph, checkpoint: Checkpoint, recipe: Recipe, findings: Findings
+    job: Job, files: Sequence[Path], graph: "Model", draft: "Draft", findings: "Findings", bench: "Bench"
 ) -> ArtifactManifest:
     """All that is known of one artifact."""
     from vlm_export.graph import opset_of, tensor_specs
 
-    backbone = checkpoint.card.backbone
-    no_engine = Absent("an ONNX file is for any runtime")
+    checkpoint, backbone, wanted = bench.checkpoint, bench.checkpoint.backbone, bench.wanted
     return ArtifactManifest(
-        artifact=name,
-        run=checkpoint.card.run,
-        checkpoint_sha256=recipe.checkpoint_sha256,
+        artifact=job.name,
+        run=checkpoint.name,
+        checkpoint_sha256=job.recipe.checkpoint_sha256,
         backbone=backbone.name,
         format="onnx",
-        precision=cast(Literal["fp32", "fp16"], graph.precision),
-        opset=opset_of(graph.model),
-        runtime=no_engine,
-        compute_capability=no_engine,
-        inputs=tensor_specs(graph.model.graph.input),
-        outputs=tensor_specs(graph.model.graph.output),
-        batch_min=1,
-        batch_max=Absent("the batch dimension is dynamic"),
-        files=(FileEntry(file.name, file.stat().st_size, sha256_of(file)),),
+        precision=cast(Literal["fp32", "fp16", "int8"], job.precision),
+        opset=opset_of(graph),
+        runtime=NO_ENGINE,
+        compute_capability=NO_ENGINE,
+        preprocess="embedded" if wanted.embed else "outside",
+        inputs=tensor_specs(graph.graph.input),
+        outputs=tensor_specs(graph.graph.output),
+        batch_min=wanted.fixed_batch or 1,
+        batch_max=wanted.fixed_batch or Absent("the batch dimension is dynamic"),
+        files=tuple(FileEntry(file.name, file.stat().st_size, sha256_of(file)) for file in files),
         parameters=backbone.parameters,
         macs=backbone.macs,
         flops=backbone.macs if isinstance(backbone.macs, Absent) else 2 * backbone.macs,
         parity=findings.parity,
+        device_parity=Absent("not run on a device: vlm-export runs ONNX files on this machine's CPU"),
+        range_scan=draft.range_scan,
+        quantisation=draft.quantisation,
+        engine=NO_ENGINE,
         accuracy=findings.accuracy,
         refused=findings.refused,
-        options=recipe.options,
-        build_s=graph.build_s,
-        versions=recipe.versions,
+        options=job.recipe.options,
+        build_s=draft.build_s,
+        not_reproducible=(),
+        versions=job.recipe.versions,
         made_utc=datetime.now(timezone.utc).isoformat(timespec="seconds"),
     )
 

@@ -1,16 +1,15 @@
-"""ONNX graphs: made from a checkpoint, brought to a precision, described, checked, run."""
+"""ONNX graphs: made from a checkpoint, named by its layers, described, checked."""
 
+import ast
 import json
-import os
+from collections import Counter
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-import numpy as np
-import numpy.typing as npt
-
-from vlm_contract.card import Backbone, CheckpointCard
+from vlm_contract.card import Backbone
 from vlm_contract.errors import CheckFailed
 from vlm_contract.manifest import TensorSpec
-from vlm_export.parity import Logits
+from vlm_export.checkpoint import Checkpoint
 
 if TYPE_CHECKING:
     import torch
@@ -21,14 +20,15 @@ INPUT, OUTPUT, BATCH = "images", "logits", "batch"
 TRACED_BATCH = 2  # torch.export takes a dimension of 0 or 1 for a constant
 
 
-def onnx_from_module(module: "torch.nn.Module", backbone: Backbone, opset: int) -> Model:
-    """The FP32 graph of a module in evaluation mode, by torch's dynamo exporter, with a dynamic batch.
+def onnx_from_module(module: "torch.nn.Module", backbone: Backbone, opset: int, batch: int | None = None) -> Model:
+    """The FP32 graph of a module in evaluation mode, by torch's dynamo exporter; a dynamic batch unless one is given.
 
-    It carries no stack trace, no path and no time. Raises CheckFailed where torch cannot export the module.
+    Nodes have the names of their layers. It carries no stack trace, no path and no time. Raises CheckFailed where torch
+    cannot export the module.
     """
     import torch
 
-    images = torch.zeros(TRACED_BATCH, backbone.channels, backbone.image_size, backbone.image_size)
+    images = torch.zeros(batch or TRACED_BATCH, backbone.channels, backbone.image_size, backbone.image_size)
     try:
         program = torch.onnx.export(
             module,
@@ -37,7 +37,7 @@ def onnx_from_module(module: "torch.nn.Module", backbone: Backbone, opset: int) 
             opset_version=opset,
             input_names=[INPUT],
             output_names=[OUTPUT],
-            dynamic_shapes=({0: torch.export.Dim(BATCH)},),
+            dynamic_shapes=None if batch else ({0: torch.export.Dim(BATCH)},),
             verbose=False,
         )
     except torch.onnx.OnnxExporterError as error:
@@ -45,20 +45,28 @@ def onnx_from_module(module: "torch.nn.Module", backbone: Backbone, opset: int) 
         raise CheckFailed(f"torch cannot export {backbone.name} to ONNX: {cause}") from error
     assert program is not None
     model = program.model_proto
+    weights = {tensor.name for tensor in model.graph.initializer}
+    name_nodes(model, lambda node: _layer_of(node, weights))
     strip(model)
     return model
 
 
-def fp16_from_fp32(model: Model) -> Model:
-    """A copy whose weights and activations are FP16; its input and output stay FP32."""
-    os.environ["ORT_DISABLE_TELEMETRY"] = "1"
-    from onnxruntime.transformers.float16 import convert_float_to_float16
-    from onnxruntime.transformers.onnx_model import OnnxModel
+def name_nodes(model: Model, layer_of: Callable[[Any], str]) -> None:
+    """Name each node by its layer and operator, `layer1.0.conv1/Conv`; those after the first of a name are counted."""
+    seen: Counter[str] = Counter()
+    for node in model.graph.node:
+        name = f"{layer_of(node)}/{node.op_type}".lstrip("/")
+        seen[name] += 1
+        node.name = name if seen[name] == 1 else f"{name}_{seen[name]}"
 
-    converted = convert_float_to_float16(model, keep_io_types=True)
-    # The converter appends its casts behind the nodes that read them; ONNX wants every node after its inputs.
-    OnnxModel.graph_topological_sort(converted.graph)
-    return converted
+
+def _layer_of(node: Any, weights: set[str]) -> str:
+    """The module's path: by its weight where it has one, as a normalisation that was folded in lends its scope."""
+    own: str | None = next((name for name in node.input if name in weights and name.endswith(".weight")), None)
+    if own is not None:
+        return own.removesuffix(".weight")
+    scopes = {entry.key: entry.value for entry in node.metadata_props}.get("pkg.torch.onnx.name_scopes", "[]")
+    return next((scope for scope in reversed(ast.literal_eval(scopes)[:-1]) if scope), "")
 
 
 def strip(message: Any) -> None:
@@ -72,16 +80,16 @@ def strip(message: Any) -> None:
                 strip(child)
 
 
-def describe(model: Model, card: CheckpointCard, precision: str) -> None:
+def describe(model: Model, checkpoint: Checkpoint, precision: str) -> None:
     """Write what a user of the file alone must know into the model's metadata; lists are JSON."""
     from onnx import helper
 
-    backbone = card.backbone
+    backbone = checkpoint.backbone
     helper.set_model_props(
         model,
         {
-            "run": card.run,
-            "checkpoint_sha256": card.weights_sha256,
+            "run": checkpoint.name,
+            "checkpoint_sha256": checkpoint.weights_sha256,
             "backbone": backbone.name,
             "precision": precision,
             "classes": json.dumps(backbone.classes, ensure_ascii=False),
@@ -93,14 +101,18 @@ def describe(model: Model, card: CheckpointCard, precision: str) -> None:
     )
 
 
-def check_graph(model: Model, opset: int) -> tuple[str, ...]:
-    """What is wrong with a graph as a file for other tools; empty where nothing is."""
+def check_graph(model: Model, fixed_batch: int | None) -> tuple[str, ...]:
+    """What is wrong with a graph as a file for other tools; empty where nothing is. The gate looks at its operators."""
     from onnx import checker, shape_inference
 
     reasons = []
-    found = {opset.domain or "ai.onnx": opset.version for opset in model.opset_import}
-    if found != {"ai.onnx": opset}:
-        reasons.append(f"the graph uses operator sets {found}, asked for {{'ai.onnx': {opset}}}")
+    batches = {spec.shape[0] for spec in tensor_specs([*model.graph.input, *model.graph.output])}
+    if batches != {fixed_batch or BATCH}:
+        found = ", ".join(map(str, batches))
+        reasons.append(f"the graph takes batch {found}, asked for {fixed_batch or 'any'}")
+    foreign = sorted({opset.domain for opset in model.opset_import} - {"", "ai.onnx"})
+    if foreign:
+        reasons.append(f"the graph uses operators of {', '.join(foreign)}, beside the standard ones")
     if any(tensor.external_data for tensor in model.graph.initializer):
         reasons.append("the weights lie outside the file")
     try:
@@ -127,43 +139,3 @@ def tensor_specs(values: Any) -> tuple[TensorSpec, ...]:
         )
         for value in values
     )
-
-
-class OnnxSession:
-    """A model file in ONNX Runtime on the CPU, fed as a stranger would feed it: by its own metadata."""
-
-    def __init__(self, file: str) -> None:
-        os.environ["ORT_DISABLE_TELEMETRY"] = "1"
-        import onnxruntime
-
-        options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = len(os.sched_getaffinity(0))
-        options.inter_op_num_threads = 1
-        options.log_severity_level = 3
-        try:
-            self._session = onnxruntime.InferenceSession(file, options, providers=["CPUExecutionProvider"])
-        except Exception as error:
-            raise CheckFailed(f"ONNX Runtime cannot open the model: {_first_line(error)}") from error
-        metadata = self._session.get_modelmeta().custom_metadata_map
-        self._mean, self._std = json.loads(metadata["mean"]), json.loads(metadata["std"])
-
-    def logits(self, pixels: npt.NDArray[np.uint8], batch: int) -> Logits:
-        """Outputs [n, classes] for images [n, h, w, c], `batch` at a time; the last call may have fewer.
-
-        Raises CheckFailed where the runtime stops.
-        """
-        from vlm_train.data import normalised
-
-        try:
-            return np.concatenate(
-                [
-                    self._session.run([OUTPUT], {INPUT: normalised(pixels[i : i + batch], self._mean, self._std)})[0]
-                    for i in range(0, len(pixels), batch)
-                ]
-            )
-        except Exception as error:
-            raise CheckFailed(f"ONNX Runtime stops at batch {batch}: {_first_line(error)}") from error
-
-
-def _first_line(error: Exception) -> str:
-    return str(error).partition("\n")[0][:300]

@@ -14,7 +14,7 @@ MAY_IMPORT = {
     "vlm_contract": set(),
     "vlm_targets": {"vlm_contract"},
     "vlm_train": {"vlm_contract"},
-    "vlm_export": {"vlm_contract", "vlm_targets", "vlm_train.backbones", "vlm_train.data"},
+    "vlm_export": {"vlm_contract", "vlm_targets", "vlm_train.backbones", "vlm_train.data", "vlm_train.weights"},
     "vlm_profile": {"vlm_contract", "vlm_targets", "vlm_train.backbones", "vlm_train.data"},
     "vlm_report": {"vlm_contract", "vlm_targets", "vlm_profile"},
 }

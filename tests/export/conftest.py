@@ -1,9 +1,11 @@
-"""A finished run that was never trained: seeded weights and batch statistics far from those of a fresh network."""
+"""A run that was never trained, with weights and statistics far from a fresh network's; a board with a trtexec."""
 
 import hashlib
+import importlib.util
 import os
 import shutil
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,22 +17,75 @@ from vlm_contract.workspace import CARD_FILE, WEIGHTS_FILE, Workspace
 
 os.environ["ORT_DISABLE_TELEMETRY"] = "1"
 
+# What it prints is worded as trtexec's own log. It takes the flags that are named in $ACCEPTED, next to it, and no
+# others; what $BEHAVIOUR says is done in the place of a build.
+DOUBLE = r"""#!/bin/sh
+# A test double of trtexec: it builds nothing, and writes down how it was called.
+here=$(dirname "$0")
+echo "&&&& RUNNING TensorRT.trtexec [TensorRT v$(cat "$here/version")] # a test double"
+echo "[01/01/2025-00:00:00] [I] Selected Device: test double"
+echo "[01/01/2025-00:00:00] [I] Compute Capability: 8.7"
+for word in "$@"; do
+  grep -qx -e "${word%%=*}" "$here/accepted" || { echo "[01/01/2025-00:00:00] [E] Unknown option: $word" >&2; exit 1; }
+  case $word in
+    --loadEngine=*) echo "[01/01/2025-00:00:00] [E] Error opening engine file: ${word#*=}" >&2; exit 1 ;;
+    --onnx=*) onnx=${word#*=} ;;
+    --saveEngine=*) engine=${word#*=} ;;
+    --exportLayerInfo=*) layers=${word#*=} ;;
+    --timingCacheFile=*) timings=${word#*=} ;;
+  esac
+done
+printf '%s\n' "$@" >"$here/called"
+. "$here/behaviour"
+echo "[01/01/2025-00:00:00] [I] [TRT] Total Activation Memory: 4096 bytes"
+echo "[01/01/2025-00:00:00] [I] [TRT] Total Activation Memory: 1024 bytes"
+echo "[01/01/2025-00:00:00] [I] [TRT] Total Weights Memory: 512 bytes"
+echo "[01/01/2025-00:00:00] [I] Engine built in 1.25 sec."
+{ echo 'engine of a test double, from'; sha256sum <"$onnx"; } >"$engine"
+[ -z "$layers" ] || echo '{"Layers": []}' >"$layers"
+[ -z "$timings" ] || echo again >>"$timings"
+"""
+COMMON = (
+    "--onnx",
+    "--saveEngine",
+    "--loadEngine",
+    "--minShapes",
+    "--optShapes",
+    "--maxShapes",
+    "--noTF32",
+    "--timingCacheFile",
+)
+LAYERS = ("--profilingVerbosity", "--exportLayerInfo")
+# What each version accepts of the flags that the versions differ in.
+ACCEPTED = {
+    "8.2.1": ("--workspace", "--fp16", "--int8", "--buildOnly"),
+    "8.4.1": (*LAYERS, "--workspace", "--memPoolSize", "--fp16", "--int8", "--buildOnly"),
+    "8.5.2": (*LAYERS, "--workspace", "--memPoolSize", "--fp16", "--int8", "--buildOnly"),
+    "8.6.1": (*LAYERS, "--workspace", "--memPoolSize", "--fp16", "--int8", "--skipInference"),
+    "10.3.0": (*LAYERS, "--memPoolSize", "--fp16", "--int8", "--stronglyTyped", "--skipInference"),
+    "11.4.1": (*LAYERS, "--memPoolSize", "--skipInference"),
+}
+BANNERS = {"8.2.1": 8201, "8.4.1": 8401, "8.5.2": 8502, "8.6.1": 8601, "10.3.0": 100300, "11.4.1": 110401}
 
-def perturbed(module: Any, pixels: Any) -> Any:
+
+def perturbed(module: Any, pixels: Any, deviation: float) -> Any:
     """Move every weight, and let images move the batch statistics: those of a fresh net, 0 and 1, hide errors."""
     import torch
 
     with torch.no_grad():
         for parameter in module.parameters():
-            parameter.add_(torch.randn_like(parameter) * (0.05 if parameter.ndim > 1 else 0.2))
+            parameter.add_(torch.randn_like(parameter) * (deviation if parameter.ndim > 1 else 0.2))
         module.train()
         for batch in torch.from_numpy(pixels).split(64):
             module(batch)
     return module.eval()
 
 
-def make_run(root: Path, model: str, run: str) -> Path:
-    """Write one run's weights and card under `root`; its folder."""
+def make_run(root: Path, model: str, run: str, deviation: float = 0.05) -> Path:
+    """Write one run's weights and card under `root`; its folder.
+
+    `deviation` is that of the noise on matrices and kernels. Deep networks bear less of it than tiny ones.
+    """
     import torch
     from safetensors.torch import save_file
 
@@ -41,7 +96,7 @@ def make_run(root: Path, model: str, run: str) -> Path:
     mean, std = (0.2, 0.3, 0.4), (0.3, 0.35, 0.4)  # unlike by channel, so that a swap shows
     backbone = backbone_from_timm(model, splits.classes, 32, mean, std)
     torch.manual_seed(7)
-    module = perturbed(module_from_backbone(backbone), normalised(splits.train.pixels, mean, std))
+    module = perturbed(module_from_backbone(backbone), normalised(splits.train.pixels, mean, std), deviation)
     folder = Workspace(root).run(run)
     folder.mkdir(parents=True)
     save_file(module.state_dict(), folder / WEIGHTS_FILE)
@@ -67,8 +122,8 @@ def make_run(root: Path, model: str, run: str) -> Path:
     return folder
 
 
-@pytest.fixture
-def run_maker() -> Callable[[Path, str, str], Path]:
+@pytest.fixture(scope="session")
+def run_maker() -> Callable[..., Path]:
     return make_run
 
 
@@ -101,3 +156,36 @@ def fresh(finished: Path, tmp_path: Path) -> Path:
 def exported(done: Path, tmp_path: Path) -> Path:
     """A workspace of the test's own with one run and its two artifacts."""
     return shutil.copytree(done, tmp_path / "workspace")
+
+
+@pytest.fixture(scope="session")
+def rtx() -> None:
+    """Skips where TensorRT-RTX is not installed."""
+    if importlib.util.find_spec("tensorrt_rtx") is None:
+        pytest.skip("TensorRT-RTX is not installed: pip install 'vlm-edge[trt-rtx]'")
+
+
+@pytest.fixture(scope="session")
+def trtexec_flags() -> dict[str, set[str]]:
+    """What each version's trtexec accepts."""
+    return {version: {*COMMON, *flags} for version, flags in ACCEPTED.items()}
+
+
+@pytest.fixture
+def double(loopback: Callable[..., Any], monkeypatch: pytest.MonkeyPatch) -> Callable[..., Any]:
+    """A function that starts a board with a double of one version's trtexec; it gives the loopback board."""
+    from vlm_export import board
+    from vlm_targets.ssh import Board
+
+    def start(version: str = "10.3.0", behaviour: str = "") -> Any:
+        there = loopback()
+        folder = there.home / "bin"
+        (folder / "trtexec").write_text(DOUBLE)
+        (folder / "trtexec").chmod(0o755)
+        (folder / "version").write_text(str(BANNERS[version]))
+        (folder / "accepted").write_text("\n".join((*COMMON, *ACCEPTED[version])) + "\n")
+        (folder / "behaviour").write_text(behaviour)
+        monkeypatch.setattr(board, "Board", partial(Board, config=there.config))
+        return there
+
+    return start

@@ -10,7 +10,9 @@ import pytest
 from vlm_contract.workspace import Workspace
 from vlm_export.artifacts import draft_folder, kept_artifact, put_in_place
 from vlm_export.checkpoint import checkpoint_from_path
-from vlm_export.export import recipe_of
+from vlm_export.export import job_of
+from vlm_export.gates import gate_of
+from vlm_export.wanted import Wanted
 
 NAME = "tiny-digits-200-s0.onnx-fp32"
 
@@ -55,7 +57,8 @@ def test_a_draft_replaces_the_whole_folder(tmp_path: Path) -> None:
 @pytest.mark.parametrize("damage", ["model.onnx", "manifest.json"])
 def test_a_damaged_artifact_is_not_kept(exported: Path, damage: str) -> None:
     workspace = Workspace(exported)
-    recipe = recipe_of(checkpoint_from_path(Path("tiny-digits-200-s0"), workspace))
+    checkpoint = checkpoint_from_path(Path("tiny-digits-200-s0"), workspace)
+    recipe = job_of(checkpoint, "fp32", Wanted(), gate_of("host")).recipe
     assert kept_artifact(workspace, NAME, recipe) is not None
     (workspace.artifact(NAME) / damage).write_bytes(b"damaged")
     assert kept_artifact(workspace, NAME, recipe) is None

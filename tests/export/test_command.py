@@ -38,7 +38,9 @@ def test_another_card_is_exported_anew(exported: Path, monkeypatch: pytest.Monke
     from vlm_export import export
 
     made: list[list[str]] = []
-    monkeypatch.setattr(export, "make_artifacts", lambda *arguments: made.append(arguments[3]) or {})
+    monkeypatch.setattr(
+        export, "make_artifacts", lambda *arguments: made.append([job.precision for job in arguments[2]]) or {}
+    )
     card = exported / "runs" / RUN / "checkpoint.json"
     card.write_text(card.read_text().replace('"mean":[0.2', '"mean":[0.25'))
     main(["--workspace", str(exported), "--quiet"])
@@ -91,7 +93,13 @@ def test_a_damaged_run_exits_2_and_the_others_are_exported(exported: Path, capsy
     ("words", "says"),
     [
         (["--ckpt", "nowhere"], "nowhere does not exist"),
-        (["--ckpt", "best.pt"], "executes what is in it"),
+        (["--ckpt", "best.pt"], "best.pt cannot be read: No such file"),
+        (["--model", "resnet50"], "model, classes and image size said together"),
+        (["--sm", "75"], "are of engines"),
+        (["--fmt", "trt", "--sm", "75"], "--flavor rtx"),
+        (["--data", "digits"], "model, classes and image size said together"),
+        (["--batch", "0"], "invalid"),
+        (["--max-drop", "-1"], "invalid"),
         (["--precision", "fp23"], "Unknown precision 'fp23'"),
         (["--fmt", "onx"], "invalid choice: 'onx'"),
     ],

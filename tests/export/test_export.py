@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 
 from vlm_contract.codec import read_record
-from vlm_contract.errors import CheckFailed, VlmError
-from vlm_contract.manifest import Accuracy, ArtifactManifest
+from vlm_contract.errors import CheckFailed
+from vlm_contract.manifest import Accuracy, ArtifactManifest, Quantisation, RangeScan
 from vlm_contract.workspace import Workspace
-from vlm_export import export_checkpoint
+from vlm_export import Wanted, export_checkpoint
 
 RUN = "tiny-digits-200-s0"
 PRECISIONS = ("fp32", "fp16")
@@ -36,11 +36,9 @@ def torch_outputs(root: Path, images: Any) -> Any:
     import torch
 
     from vlm_export.checkpoint import checkpoint_from_path
-    from vlm_train.backbones import module_from_checkpoint
 
-    checkpoint = checkpoint_from_path(Path(RUN), Workspace(root))
     with torch.inference_mode():
-        return module_from_checkpoint(checkpoint.card.backbone, checkpoint.weights)(torch.from_numpy(images)).numpy()
+        return checkpoint_from_path(Path(RUN), Workspace(root)).module()(torch.from_numpy(images)).numpy()
 
 
 @pytest.mark.parametrize("batch", [1, 2, 5, 33])
@@ -132,6 +130,39 @@ def test_other_families_pass_in_both_precisions(model: str, run_maker: Any, tmp_
         assert exported.manifest.refused == ()
 
 
+def test_a_layer_beyond_fp16_stays_fp32_and_the_artifact_passes(fresh: Path) -> None:
+    """The second stem's normalisation gives 10^5 times as much, the convolution after it takes as much less."""
+    from safetensors.torch import load_file, save_file
+
+    from vlm_contract.files import sha256_of
+
+    weights, card = (fresh / "runs" / RUN / name for name in ("model.safetensors", "checkpoint.json"))
+    state, before = load_file(weights), sha256_of(weights)
+    for name, factor in (("conv1.4.weight", 1e5), ("conv1.4.bias", 1e5), ("conv1.6.weight", 1e-5)):
+        state[name] *= factor
+    save_file(state, weights)
+    card.write_text(card.read_text().replace(before, sha256_of(weights)))
+    (exported,) = export_checkpoint(Path(RUN), Workspace(fresh), Wanted(("fp16",)))
+    assert exported.manifest.refused == ()
+    scan = exported.manifest.range_scan
+    assert isinstance(scan, RangeScan)
+    assert "conv1.3/Conv" in [layer.layer for layer in scan.overflowing]
+    assert {"conv1.3/Conv", "conv1.6/Conv"} <= set(scan.kept_fp32)
+
+
+def test_what_cannot_be_made_does_not_hide_what_was(fresh: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from vlm_export import half
+
+    def fail(*_: Any) -> Any:
+        raise CheckFailed("a double that fails")
+
+    monkeypatch.setattr(half, "range_scan", fail)
+    placed: list[Any] = []
+    with pytest.raises(CheckFailed, match=rf"{RUN}.onnx-fp16 was not made: a double that fails"):
+        export_checkpoint(Path(RUN), Workspace(fresh), Wanted(("fp16", "fp32")), placed=placed.append)
+    assert [exported.manifest.precision for exported in placed] == ["fp32"]
+
+
 # Mutations: each wrong model must be refused, and by its outputs.
 
 
@@ -149,6 +180,16 @@ def flip_a_sign(model: Any) -> None:
     values = numpy_helper.to_array(weight).copy()
     values[0] = -values[0]
     weight.CopyFrom(numpy_helper.from_array(values, weight.name))
+
+
+def drop_a_layer(model: Any) -> None:
+    """Whatever read the last activation reads what went into it instead."""
+    relu = [node for node in model.graph.node if node.op_type == "Relu"][-1]
+    for node in model.graph.node:
+        for i, name in enumerate(node.input):
+            if name == relu.output[0]:
+                node.input[i] = relu.input[0]
+    model.graph.node.remove(relu)
 
 
 def fix_the_batch(model: Any) -> None:
@@ -173,33 +214,48 @@ def mutate_the_trace(monkeypatch: pytest.MonkeyPatch, done: Path, mutate: Any) -
     """Let the exporter come out with a model that `mutate` has changed."""
     import onnx
 
-    from vlm_export import graph
+    from vlm_export import drafts
 
     model = onnx.load(model_file(done, "fp32"))
     mutate(model)
-    monkeypatch.setattr(graph, "onnx_from_module", lambda *_: model)
+    monkeypatch.setattr(drafts, "onnx_from_module", lambda *_: model)
 
 
-@pytest.mark.parametrize("precision", PRECISIONS)
-@pytest.mark.parametrize(
-    ("mutate", "reason"),
-    [
-        (scale_a_weight, "over the tolerance"),
-        (flip_a_sign, "over the tolerance"),
-        (fix_the_batch, "batch 32"),
-        (make_infinite, "NaN or infinity"),
-        (use_another_opset, "asked for {'ai.onnx': 18}"),
-    ],
-)
+@pytest.mark.parametrize("precision", [*PRECISIONS, "int8"])
+@pytest.mark.parametrize("mutate", [scale_a_weight, flip_a_sign, drop_a_layer])
 def test_a_wrong_model_is_refused_and_kept_aside(
-    mutate: Any, reason: str, precision: str, done: Path, fresh: Path, monkeypatch: pytest.MonkeyPatch
+    mutate: Any, precision: str, done: Path, fresh: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     mutate_the_trace(monkeypatch, done, mutate)
-    (exported,) = export_checkpoint(Path(RUN), Workspace(fresh), [precision])
-    assert any(reason in sentence for sentence in exported.manifest.refused)
+    (exported,) = export_checkpoint(Path(RUN), Workspace(fresh), Wanted((precision,)))
+    assert any("over the tolerance" in sentence for sentence in exported.manifest.refused)
     assert exported.folder == model_file(fresh, precision, ".refused").parent
     assert manifest_in(fresh, precision, ".refused") == exported.manifest
     assert not model_file(fresh, precision).exists()
+
+
+BROKEN = [
+    (fix_the_batch, "takes batch 2, asked for any"),
+    (make_infinite, "NaN or infinity"),
+    (use_another_opset, "ONNX Runtime cannot open"),
+]
+
+
+@pytest.mark.parametrize(("mutate", "reason"), BROKEN)
+def test_a_broken_model_is_refused_with_the_reason(
+    mutate: Any, reason: str, done: Path, fresh: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mutate_the_trace(monkeypatch, done, mutate)
+    (exported,) = export_checkpoint(Path(RUN), Workspace(fresh), Wanted(("fp32",)))
+    assert any(reason in sentence for sentence in exported.manifest.refused)
+
+
+@pytest.mark.parametrize("mutate", [mutate for mutate, _ in BROKEN])
+def test_a_broken_model_is_not_made_fp16(mutate: Any, done: Path, fresh: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    mutate_the_trace(monkeypatch, done, mutate)
+    with pytest.raises(CheckFailed):
+        export_checkpoint(Path(RUN), Workspace(fresh), Wanted(("fp16",)))
+    assert not list(fresh.glob("artifacts/*/*"))
 
 
 @pytest.mark.slow
@@ -219,7 +275,7 @@ def test_any_weight_tensor_off_by_5_percent_is_refused(
 
         with monkeypatch.context() as patch:
             mutate_the_trace(patch, done, scale)
-            (exported,) = export_checkpoint(Path(RUN), Workspace(fresh), [precision])
+            (exported,) = export_checkpoint(Path(RUN), Workspace(fresh), Wanted((precision,)))
         assert exported.manifest.refused, name
         (exported.folder / "model.onnx").unlink()  # or the refusal is kept
 
@@ -236,7 +292,7 @@ def test_a_swapped_normalisation_is_refused(done: Path, fresh: Path, monkeypatch
 
     mutate_the_trace(monkeypatch, done, lambda model: None)
     monkeypatch.setattr(graph, "describe", swap)
-    (exported,) = export_checkpoint(Path(RUN), Workspace(fresh), ["fp32"])
+    (exported,) = export_checkpoint(Path(RUN), Workspace(fresh), Wanted(("fp32",)))
     assert "over the tolerance" in exported.manifest.refused[0]
 
 
@@ -247,19 +303,23 @@ def test_a_refused_artifact_takes_the_place_of_an_accepted_one_and_back(
     card.write_text(card.read_text() + "\n")  # another recipe
     with monkeypatch.context() as patch:
         mutate_the_trace(patch, done, flip_a_sign)
-        export_checkpoint(Path(RUN), Workspace(exported), ["fp32"])
+        export_checkpoint(Path(RUN), Workspace(exported), Wanted(("fp32",)))
     assert not model_file(exported, "fp32").exists()
     model_file(exported, "fp32", ".refused").unlink()  # or the refusal is kept
     mutate_the_trace(monkeypatch, done, lambda model: None)
-    export_checkpoint(Path(RUN), Workspace(exported), ["fp32"])
+    export_checkpoint(Path(RUN), Workspace(exported), Wanted(("fp32",)))
     assert model_file(exported, "fp32").exists()
     assert not model_file(exported, "fp32", ".refused").parent.exists()
 
 
-def test_an_unknown_precision_names_the_nearest(fresh: Path) -> None:
-    with pytest.raises(VlmError, match="Unknown precision 'fp61'") as error:
-        export_checkpoint(Path(RUN), Workspace(fresh), ["fp61"])
-    assert error.value.hint == "--precision fp16"
+@pytest.mark.slow
+def test_a_batch_larger_than_the_images_at_hand_is_scanned_and_calibrated_with_repeated_ones(fresh: Path) -> None:
+    wanted = Wanted(("fp16", "int8"), batches=(32,))
+    half, int8 = (exported.manifest for exported in export_checkpoint(Path(RUN), Workspace(fresh), wanted))
+    assert half.refused == int8.refused == ()
+    assert isinstance(half.range_scan, RangeScan) and isinstance(int8.quantisation, Quantisation)
+    assert (half.range_scan.images, int8.quantisation.images) == (20, 160)
+    assert half.range_scan.largest[0].max_abs > 0
 
 
 def test_a_network_that_torch_cannot_export_says_so() -> None:
