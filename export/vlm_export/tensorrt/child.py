@@ -66,7 +66,7 @@ def _run(folder: Path, tell: Callable[[str], None]) -> None:
         child = subprocess.Popen(
             command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=said, start_new_session=True, text=True
         )
-        alarm, began = _killed_after(BUILD_LIMIT_S, child), time.monotonic()
+        began, alarm = time.monotonic(), _killed_after(BUILD_LIMIT_S, child)
         try:
             assert child.stdout is not None
             for line in child.stdout:
