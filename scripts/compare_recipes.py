@@ -19,7 +19,7 @@ from typing import Any
 
 from vlm_contract.console import plain_table
 
-SHARE = 0.95 # of the reference's CPU time is planned for: what an epoch costs is known to a few percent only
+SHARE = 0.95  # of the reference's CPU time is planned for: what an epoch costs is known to a few percent only
 
 
 def main() -> None:
