@@ -39,6 +39,21 @@ class LoopbackBoard:
 
 
 @pytest.fixture
+def eventually() -> Callable[[Callable[[], object]], bool]:
+    """A function that tells whether something comes true within some seconds."""
+
+    def comes_true(holds: Callable[[], object]) -> bool:
+        limit = time.monotonic() + 15
+        while time.monotonic() < limit:
+            if holds():
+                return True
+            time.sleep(0.05)
+        return False
+
+    return comes_true
+
+
+@pytest.fixture
 def loopback(tmp_path: Path) -> Iterator[Callable[..., LoopbackBoard]]:
     """A function that starts an sshd; `shell` is the login shell's command line, in place of the user's own."""
     if SSHD is None or shutil.which("ssh") is None:

@@ -4,7 +4,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -22,7 +21,6 @@ from vlm_export.wanted import Wanted
 
 ORDER = Order("tensorrt", "fp16", (1, 8, 32), workspace_limit_bytes=256 * 2**20)
 IMAGES = TensorSpec("images", ("batch", 3, 32, 32), "float32")
-WAIT_S = 15.0
 
 Boards = Callable[..., Any]
 
@@ -142,7 +140,9 @@ def test_another_board_than_the_target_is_refused(double: Boards, onnx: Path) ->
     assert build(onnx, target="jetson")[1].built.engine
 
 
-def test_a_killed_export_leaves_nothing_on_the_board(double: Boards, onnx: Path) -> None:
+def test_a_killed_export_leaves_nothing_on_the_board(
+    eventually: Callable[..., bool], double: Boards, onnx: Path
+) -> None:
     there = double(behaviour="sleep 4242.7")
     code = (
         "from functools import partial; from pathlib import Path\n"
@@ -160,15 +160,6 @@ def test_a_killed_export_leaves_nothing_on_the_board(double: Boards, onnx: Path)
     os.kill(caller.pid, signal.SIGKILL)
     caller.wait()
     assert eventually(lambda: there.temporary_folders() == [])
-
-
-def eventually(holds: Callable[[], object]) -> bool:
-    limit = time.monotonic() + WAIT_S
-    while time.monotonic() < limit:
-        if holds():
-            return True
-        time.sleep(0.05)
-    return False
 
 
 # Words

@@ -5,7 +5,6 @@ import re
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -18,16 +17,6 @@ from vlm_targets.ssh import Board, check_address
 
 Start = Callable[..., Any]  # of tests/conftest.py: starts an sshd, and says where its board is
 WAIT_S = 15.0
-
-
-def eventually(holds: Callable[[], object]) -> bool:
-    """Whether something comes true within WAIT_S."""
-    limit = time.monotonic() + WAIT_S
-    while time.monotonic() < limit:
-        if holds():
-            return True
-        time.sleep(0.05)
-    return False
 
 
 def runs(word: str) -> bool:
@@ -88,7 +77,7 @@ def test_of_a_long_output_the_last_is_kept(loopback: Start, monkeypatch: pytest.
         assert board.run(["seq", "1000"], 10).out == "996\n997\n998\n999\n1000\n"[-20:]
 
 
-def test_a_command_that_takes_too_long_is_ended_on_the_board(loopback: Start) -> None:
+def test_a_command_that_takes_too_long_is_ended_on_the_board(eventually: Callable[..., bool], loopback: Start) -> None:
     there = loopback()
     with Board(there.address, there.config) as board:
         with pytest.raises(VlmError, match=r"board took more than 0\.5 s running sh"):
@@ -97,7 +86,7 @@ def test_a_command_that_takes_too_long_is_ended_on_the_board(loopback: Start) ->
         assert board.run(["echo", "still here"], 10).out == "still here\n"
 
 
-def test_what_a_command_leaves_running_is_ended_with_it(loopback: Start) -> None:
+def test_what_a_command_leaves_running_is_ended_with_it(eventually: Callable[..., bool], loopback: Start) -> None:
     there = loopback()
     with Board(there.address, there.config) as board:
         assert board.run(["sh", "-c", "sleep 4242.3 & echo started"], 10).out == "started\n"
@@ -204,7 +193,9 @@ def test_a_key_that_is_refused_says_what_to_do(loopback: Start, tmp_path: Path) 
     assert caught.value.hint.startswith("ssh-copy-id board")
 
 
-def test_a_cut_connection_is_an_error_and_leaves_the_board_clean(loopback: Start) -> None:
+def test_a_cut_connection_is_an_error_and_leaves_the_board_clean(
+    eventually: Callable[..., bool], loopback: Start
+) -> None:
     there = loopback()
     with Board(there.address, there.config) as board, pytest.raises(VlmError, match="connection to board was lost"):
         # The board's own end of the connection: the sshd that serves it.
@@ -212,7 +203,7 @@ def test_a_cut_connection_is_an_error_and_leaves_the_board_clean(loopback: Start
     assert eventually(lambda: not runs("4242.4") and there.temporary_folders() == [])
 
 
-def test_a_killed_caller_leaves_nothing_on_the_board(loopback: Start) -> None:
+def test_a_killed_caller_leaves_nothing_on_the_board(eventually: Callable[..., bool], loopback: Start) -> None:
     there = loopback()
     code = (
         "from pathlib import Path; from vlm_targets.ssh import Board\n"
@@ -226,7 +217,7 @@ def test_a_killed_caller_leaves_nothing_on_the_board(loopback: Start) -> None:
     assert eventually(lambda: not runs("4242.5") and there.temporary_folders() == [])
 
 
-def test_an_interrupted_caller_leaves_nothing_on_the_board(loopback: Start) -> None:
+def test_an_interrupted_caller_leaves_nothing_on_the_board(eventually: Callable[..., bool], loopback: Start) -> None:
     there = loopback()
     code = (
         "from pathlib import Path; from vlm_targets.ssh import Board\n"

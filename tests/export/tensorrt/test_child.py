@@ -6,7 +6,6 @@ import subprocess
 import sys
 import tempfile
 import textwrap
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -21,7 +20,6 @@ from vlm_export.tensorrt.builder import Wanted
 from vlm_export.tensorrt.child import Made, engine_from_child
 
 IMAGES = np.arange(2 * 3 * 4 * 4, dtype=np.float32).reshape(2, 3, 4, 4)
-WAIT_S = 15.0
 # A test double of the builder: its engine is eight bytes, and its outputs are twice the images.
 BUILD = """
 import numpy as np
@@ -169,7 +167,7 @@ def test_an_interrupt_ends_the_child(monkeypatch: pytest.MonkeyPatch, tmp_path: 
     assert is_gone(int((tmp_path / "pid").read_text()))
 
 
-def test_the_child_dies_with_its_parent_however_that_dies(tmp_path: Path) -> None:
+def test_the_child_dies_with_its_parent_however_that_dies(eventually: Callable[..., bool], tmp_path: Path) -> None:
     file = tmp_path / "pid"
     does = f"import os, time\nopen({str(file)!r}, 'w').write(str(os.getpid()) + ' ')\ntime.sleep(4242)"
     code = (
@@ -192,12 +190,3 @@ def is_gone(pid: int) -> bool:
         return "State:\tZ" in Path(f"/proc/{pid}/status").read_text()
     except (FileNotFoundError, ProcessLookupError):
         return True
-
-
-def eventually(holds: Callable[[], object]) -> bool:
-    limit = time.monotonic() + WAIT_S
-    while time.monotonic() < limit:
-        if holds():
-            return True
-        time.sleep(0.05)
-    return False
