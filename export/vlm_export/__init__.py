@@ -1,5 +1,6 @@
 """ONNX files and TensorRT engines from checkpoints, each with the proof that it is the checkpoint's."""
 
+import os
 from importlib import import_module
 from typing import Any
 
@@ -11,6 +12,9 @@ _HOMES = {
     "export_engines": "engines",
 }
 __all__ = [*_HOMES]
+
+# Read when onnxruntime is imported, wherever that is first; else a thread of it writes a database and calls home.
+os.environ["ORT_DISABLE_TELEMETRY"] = "1"
 
 
 def __getattr__(name: str) -> Any:

@@ -5,6 +5,7 @@ import hashlib
 import json
 import math
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -63,6 +64,7 @@ class Checkpoint:
         load_exactly(module, self.backbone, self.weights)
         return module
 
+    @cached_property
     def splits(self) -> "Splits":
         """The images: `validation` judges what is exported, `train` calibrates. Raises VlmError where there are none.
 

@@ -112,7 +112,7 @@ def calibration_of(bench: Bench) -> "Calibration":
     from vlm_export.quantiser import Calibration
 
     checkpoint, batch = bench.checkpoint, bench.wanted.fixed_batch or BATCH
-    pixels = checkpoint.splits().train.pixels[:CALIBRATION_IMAGES]
+    pixels = checkpoint.splits.train.pixels[:CALIBRATION_IMAGES]
     if bench.wanted.fixed_batch:
         pixels = in_whole_batches(pixels, batch)
     assert checkpoint.data is not None

@@ -1,11 +1,8 @@
 """From a checkpoint to ONNX files that are proven to be it: the stage, read top to bottom."""
 
-import io
-import logging
 import os
-import warnings
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, redirect_stderr, redirect_stdout
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from datetime import datetime, timezone
 from importlib.metadata import version
@@ -22,6 +19,7 @@ from vlm_contract.workspace import MANIFEST_FILE, Workspace, safe_name
 from vlm_export.artifacts import Exported, Recipe, draft_folder, kept_artifact, put_in_place
 from vlm_export.checkpoint import Checkpoint, Described, checkpoint_from_path
 from vlm_export.gates import Gate, gate_of
+from vlm_export.quiet import silenced, uncollected
 from vlm_export.reproduction import REPRODUCE_FILE, reproduction
 from vlm_export.wanted import CALIBRATION_IMAGES, Wanted
 
@@ -150,15 +148,18 @@ def make_artifacts(
     # As the trainer does, before torch is imported: its threads would spin while they wait.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     with silenced():
-        from vlm_export.drafts import Bench, draft_in, faulted, proven, traced
-        from vlm_export.proof import oracle_of
-
         line.show(f"{checkpoint.name}: the checkpoint's own answers")
-        module = checkpoint.module()
+        with uncollected(), ThreadPoolExecutor(1) as beside:
+            beside.submit(lambda: checkpoint.splits)  # what is wrong with them is raised where they are needed
+            from vlm_export.drafts import Bench, draft_in, faulted, proven, traced
+            from vlm_export.proof import oracle_of
+
+            module = checkpoint.module()
         oracle = oracle_of(module, checkpoint, ["fp32", *(job.precision for job in jobs)])
         bench = Bench(checkpoint, wanted, gate, oracle, lambda text: line.show(f"{checkpoint.name}: {text}"))
         bench.tell("tracing")
-        fp32, failed = traced(module, bench), []
+        with uncollected():
+            fp32, failed = traced(module, bench), []
         if all(job.precision != "fp32" for job in jobs):
             fp32 = proven(fp32, bench)
         for job in sorted(jobs, key=lambda job: job.precision != "fp32"):
@@ -255,16 +256,3 @@ def manifest_of(
         versions=job.recipe.versions,
         made_utc=datetime.now(timezone.utc).isoformat(timespec="seconds"),
     )
-
-
-@contextmanager
-def silenced() -> Iterator[None]:
-    """Keep what torch's exporter prints, warns and logs off the terminal; what goes wrong is raised."""
-    disabled = logging.root.manager.disable
-    logging.disable(logging.CRITICAL)
-    try:
-        with warnings.catch_warnings(), redirect_stdout(io.StringIO()), redirect_stderr(io.StringIO()):
-            warnings.simplefilter("ignore")
-            yield
-    finally:
-        logging.disable(disabled)

@@ -1,6 +1,5 @@
 """FP16 graphs, and whether the numbers that a network computes with fit into FP16."""
 
-import os
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -33,7 +32,6 @@ def fp16_from_fp32(model: Model, scan: Scan, *, half_io: bool) -> Model:
     Sums of squares stay FP32, as do the nodes that the scan found to leave FP16's range. LayerNormalization stays one
     operator, which runtimes accumulate in FP32.
     """
-    os.environ["ORT_DISABLE_TELEMETRY"] = "1"
     from onnxruntime.transformers.float16 import DEFAULT_OP_BLOCK_LIST, convert_float_to_float16
     from onnxruntime.transformers.onnx_model import OnnxModel
 

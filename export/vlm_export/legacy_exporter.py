@@ -1,6 +1,5 @@
 """torch's older exporter, for runtimes that read no opset 18."""
 
-import os
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -90,7 +89,6 @@ def sizes_as_numbers() -> Iterator[None]:
 
 def folded(file: Path) -> Model:
     """A graph with its constants folded by ONNX Runtime, which stays with the standard operators and the opset."""
-    os.environ["ORT_DISABLE_TELEMETRY"] = "1"
     import onnx
     import onnxruntime
 

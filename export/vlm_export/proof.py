@@ -130,7 +130,7 @@ def seen_by(module: "torch.nn.Module", checkpoint: Checkpoint) -> Seen | None:
     """The images that judge the checkpoint, if it names any data."""
     if checkpoint.data is None:
         return None
-    judging = checkpoint.splits().validation
+    judging = checkpoint.splits.validation
     origin = "validation images" if checkpoint.is_run else "test images"
     return Seen(origin, judging.pixels, judging.labels, logits_of(module, checkpoint.backbone, judging.pixels))
 

@@ -3,13 +3,9 @@
 What is quantised, and how, follows from measurements on a CPU with VNNI: scripts/bench_int8.py.
 """
 
-import contextlib
 import copy
-import io
-import logging
-import os
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -19,6 +15,7 @@ import numpy.typing as npt
 
 from vlm_contract.errors import CheckFailed, VlmError
 from vlm_export.graph import Model
+from vlm_export.quiet import silenced
 
 Ranges: TypeAlias = Any  # onnxruntime.quantization.calibrate.TensorsData
 
@@ -94,7 +91,6 @@ def check_calibration(calibration: Calibration) -> None:
 
 def prepared_for_int8(model: Model) -> Model:
     """A copy with the shape of every tensor, and with means over whole maps as the pooling for which kernels exist."""
-    os.environ["ORT_DISABLE_TELEMETRY"] = "1"
     from onnx import numpy_helper, shape_inference
     from onnxruntime.quantization.onnx_model import ONNXModel
 
@@ -143,12 +139,11 @@ def operators_of(model: Model, scheme: Scheme) -> tuple[str, ...]:
 
 def ranges_of(model: Model, calibration: Calibration, method: str, operators: Sequence[str]) -> Ranges:
     """The range of each tensor that these operators read or give out, by one of METHODS."""
-    os.environ["ORT_DISABLE_TELEMETRY"] = "1"
     import onnx
     from onnxruntime.quantization.calibrate import CalibrationMethod, create_calibrator
 
     kind, options = METHODS[method]
-    with tempfile.TemporaryDirectory() as folder, silent():
+    with tempfile.TemporaryDirectory() as folder, silenced():
         file = Path(folder) / "model.onnx"
         onnx.save(model, file)
         calibrater = create_calibrator(
@@ -187,7 +182,6 @@ def quantised_from(
 
     `keep_relu` leaves in the graph what the end of a range makes superfluous, and biases in float.
     """
-    os.environ["ORT_DISABLE_TELEMETRY"] = "1"
     from onnxruntime.quantization import QuantType
     from onnxruntime.quantization.onnx_model import ONNXModel
     from onnxruntime.quantization.qdq_quantizer import QDQQuantizer
@@ -199,7 +193,7 @@ def quantised_from(
         "QDQKeepRemovableActivations": keep_relu,
         "OpTypesToExcludeOutputQuantization": scheme.float_outputs,
     }
-    with silent():
+    with silenced():
         quantizer = QDQQuantizer(
             copy.deepcopy(model),
             per_channel=True,
@@ -215,15 +209,3 @@ def quantised_from(
         quantised = ONNXModel(quantizer.quantize_model())
         quantised.topological_sort()  # ONNX wants every node after its inputs
     return quantised.model
-
-
-@contextlib.contextmanager
-def silent() -> Iterator[None]:
-    """Keep what the quantizer prints and logs off the terminal; what goes wrong is raised."""
-    disabled = logging.root.manager.disable
-    logging.disable(logging.CRITICAL)
-    try:
-        with contextlib.redirect_stdout(io.StringIO()):
-            yield
-    finally:
-        logging.disable(disabled)

@@ -74,7 +74,7 @@ def has_classes_that_no_option_says(checkpoint: Checkpoint) -> bool:
     if checkpoint.is_run:
         return False
     classes = checkpoint.backbone.classes
-    return classes != (checkpoint.splits().classes if checkpoint.data else tuple(map(str, range(len(classes)))))
+    return classes != (checkpoint.splits.classes if checkpoint.data else tuple(map(str, range(len(classes)))))
 
 
 def words_of(wanted: Wanted) -> list[str]:

@@ -15,7 +15,6 @@ from vlm_export.parity import Logits
 
 def runtime_session(model: str | bytes) -> Any:
     """An onnxruntime.InferenceSession of a file or of a serialised graph. Raises CheckFailed if neither."""
-    os.environ["ORT_DISABLE_TELEMETRY"] = "1"
     import onnxruntime
 
     options = onnxruntime.SessionOptions()

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from vlm_contract.errors import VlmError
+from vlm_targets.catalogue import target_named
 
 PRECISIONS = ("fp32", "fp16", "int8")
 CALIBRATION_IMAGES = 256
@@ -39,6 +40,7 @@ class Wanted:
     def _faults(self) -> Iterator[tuple[bool, str, str]]:
         """Whether it is so, what is wrong, what to type."""
         rtx, board, numbers = self.flavor == "rtx", self.host is not None, self.batches
+        at_home = target_named(self.target).name == "host"
         elsewhere = "TensorRT-RTX engines are for RTX cards alone, and are built here, ahead of time."
         yield (
             not numbers or min(numbers) < 1 or max(numbers) > LARGEST_BATCH or sorted({*numbers}) != [*numbers],
@@ -59,7 +61,7 @@ class Wanted:
                 f"{number!r} is no compute capability, such as 86 for SM86.",
                 "--sm 75,86,120",
             )
-        yield rtx and (board or self.target != "host"), elsewhere, "--flavor rtx --sm 86, without --host and --target"
+        yield rtx and (board or not at_home), elsewhere, "--flavor rtx --sm 86, without --host and --target"
         yield (
             bool(self.compute_capabilities) and not rtx,
             "TensorRT builds for the GPU that it runs on alone.",
@@ -71,7 +73,7 @@ class Wanted:
             "--builds 1",
         )
         yield (
-            board and self.target == "host",
+            board and at_home,
             f"--host names {self.host}, and nothing says what it is.",
             "--target jetson, or another of them",
         )

@@ -203,14 +203,14 @@ def test_the_named_data_judge_by_images_that_nobody_trained_on(state: State, tmp
     checkpoint = checkpoint_from_path(file, Workspace(tmp_path), replace(TINY, data="digits"))
     data, splits = open_data("digits", None, 0)
     assert checkpoint.data == data
-    assert (checkpoint.splits().validation.pixels == splits.test.pixels).all()
-    assert (checkpoint.splits().train.pixels == splits.train.pixels).all()
+    assert (checkpoint.splits.validation.pixels == splits.test.pixels).all()
+    assert (checkpoint.splits.train.pixels == splits.train.pixels).all()
 
 
 def test_without_data_there_are_no_images(state: State, tmp_path: Path) -> None:
     file = as_safetensors(tmp_path / "best.safetensors", state)
     with pytest.raises(VlmError, match="came without images") as error:
-        checkpoint_from_path(file, Workspace(tmp_path), TINY).splits()
+        _ = checkpoint_from_path(file, Workspace(tmp_path), TINY).splits
     assert error.value.hint == "--data NAME"
 
 

@@ -19,6 +19,7 @@ from vlm_export import Wanted
         ({"flavor": "rtx", "target": "jetson"}, "for RTX cards alone", "--flavor rtx --sm 86"),
         ({"flavor": "rtx", "host": "user@board"}, "built here", "without --host"),
         ({"host": "user@board"}, "nothing says what it is", "--target jetson"),
+        ({"host": "user@board", "target": "localhost"}, "nothing says what it is", "--target jetson"),
         ({"host": "user@board", "target": "jetson", "builds": 2}, "on a GPU of this machine", "--builds 1"),
         ({"flavor": "zzz"}, "no flavor", "--flavor rtx"),
         ({"precisions": ()}, "No precision", "--precision"),
