@@ -13,8 +13,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
 from pathlib import Path
@@ -26,30 +25,19 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # as the trainer does, befo
 import timm
 import torch
 import torchvision
-from PIL import Image
-from timm.data import create_loader
-from timm.loss import LabelSmoothingCrossEntropy
-from timm.optim import create_optimizer_v2
-from timm.scheduler import create_scheduler_v2
-from timm.utils import AverageMeter
-from torch import Tensor
-from torch.nn import functional
-from torch.utils.data import DataLoader, Dataset
-from torchvision import transforms
+from training_loops import Plain, Setup, Step, Timm, not_deterministic, synchronise
 
-from vlm_contract.card import Backbone
 from vlm_contract.console import plain_table
 from vlm_contract.workspace import Workspace
 from vlm_targets.host import device_of
 from vlm_train.backbones import backbone_from_timm, module_from_backbone
-from vlm_train.data import Images, Splits, mean_and_std, normalised, open_data
+from vlm_train.data import mean_and_std, open_data
 from vlm_train.distributed import Group
 from vlm_train.loop import LOOKED_EVERY, Loop, make_reproducible
 from vlm_train.precision import Precision, choose_precision
-from vlm_train.recipe import Recipe, recipe_named
+from vlm_train.recipe import recipe_named
 from vlm_train.train import PROBED_IMAGES, Request, train_model
 
-WORKERS = 2  # of both loaders
 STARTED_MODELS = ("resnet50", "mobilenetv3_large_100")
 VARIANTS = """
 ours        vlm_train.loop.Loop.epoch, its training part: flip, shift by 4 pixels, a look at each loss, learning rate
@@ -60,51 +48,6 @@ timm        timm.data.create_loader with its prefetcher, 2 lasting workers, Rand
             timm's label smoothing loss, meter and scheduler, and AdamW from its factory with fused=True. This is not
             timm's train.py, which neither its wheel nor its source package on PyPI holds: the loop stands in here
 """
-
-
-@dataclass(frozen=True)
-class Setup:
-    """What all variants share."""
-
-    backbone: Backbone
-    splits: Splits
-    recipe: Recipe
-    precision: Precision
-    device: torch.device
-
-    @property
-    def steps(self) -> int:
-        """In an epoch, of every variant."""
-        return max(1, len(self.splits.train) // self.recipe.batch_size)
-
-    def module(self) -> torch.nn.Module:
-        module = module_from_backbone(self.backbone).train().to(self.device)
-        return module.to(memory_format=self.precision.memory_format)
-
-    def inputs(self, images: int) -> tuple[Tensor, Tensor]:
-        """The first images, float32 [n, c, h, w], and their labels, int64 [n], on the device."""
-        pixels = self.splits.train.batch(torch.arange(images).numpy())
-        inputs = torch.from_numpy(normalised(pixels, self.backbone.mean, self.backbone.std)).to(self.device)
-        labels = torch.from_numpy(self.splits.train.labels[:images]).to(self.device)
-        return inputs.contiguous(memory_format=self.precision.memory_format), labels
-
-
-class Step:
-    """Forward, backward, fused AdamW: what every loop must do."""
-
-    def __init__(self, setup: Setup) -> None:
-        self._setup, self._module = setup, setup.module()
-        self._optimizer = torch.optim.AdamW(self._module.parameters(), lr=setup.recipe.learning_rate, fused=True)
-        self._scaler = torch.amp.GradScaler(setup.device.type, enabled=setup.precision.scale)
-
-    def __call__(self, inputs: Tensor, targets: Tensor) -> None:
-        self._optimizer.zero_grad()
-        with self._setup.precision.autocast(self._setup.device):
-            outputs = self._module(inputs)
-        loss = functional.cross_entropy(outputs.float(), targets, label_smoothing=self._setup.recipe.label_smoothing)
-        torch.autograd.backward(self._scaler.scale(loss))
-        self._scaler.step(self._optimizer)
-        self._scaler.update()
 
 
 @dataclass(frozen=True)
@@ -233,91 +176,6 @@ class Ours:
         return Epoch(images, train_s - bare_s, wall_s - train_s, self._beside.looks, self._setup.recipe.batch_size)
 
 
-class Pictures(Dataset[Any]):
-    """A PIL image and its label at a time, as loaders expect them; `transform` is the attribute that timm sets."""
-
-    def __init__(self, images: Images, transform: Callable[[Image.Image], Any] | None = None) -> None:
-        self._images, self.transform = images, transform
-
-    def __len__(self) -> int:
-        return len(self._images)
-
-    def __getitem__(self, index: int) -> tuple[Any, int]:
-        picture = Image.fromarray(self._images.store[index])
-        return self.transform(picture) if self.transform else picture, int(self._images.labels[index])
-
-
-class Plain:
-    """A torch DataLoader."""
-
-    def __init__(self, setup: Setup) -> None:
-        self._setup, self._step = setup, Step(setup)
-        change = transforms.Compose(
-            [
-                transforms.RandomCrop(setup.backbone.image_size, padding=setup.recipe.shift_pixels),
-                transforms.RandomHorizontalFlip(),
-                transforms.ToTensor(),
-                transforms.Normalize(setup.backbone.mean, setup.backbone.std),
-            ]
-        )
-        self._loader: Iterable[tuple[Tensor, Tensor]] = DataLoader(
-            Pictures(setup.splits.train, change),
-            setup.recipe.batch_size,
-            shuffle=True,
-            drop_last=True,
-            num_workers=WORKERS,
-            pin_memory=setup.device.type == "cuda",
-        )
-
-    def epoch(self) -> None:
-        device, memory_format = self._setup.device, self._setup.precision.memory_format
-        for inputs, targets in self._loader:
-            inputs = inputs.to(device, non_blocking=True, memory_format=memory_format)
-            self._step(inputs, targets.to(device, non_blocking=True))
-
-
-class Timm:
-    """timm's public parts in the order of its training script."""
-
-    def __init__(self, setup: Setup) -> None:
-        self._setup, self._module, self._updates = setup, setup.module(), 0
-        recipe, backbone = setup.recipe, setup.backbone
-        self._loader: Any = create_loader(
-            Pictures(setup.splits.train),
-            (backbone.channels, backbone.image_size, backbone.image_size),
-            recipe.batch_size,
-            is_training=True,
-            color_jitter=None,
-            mean=backbone.mean,
-            std=backbone.std,
-            num_workers=WORKERS,
-            pin_memory=setup.device.type == "cuda",
-            device=setup.device,
-        )
-        self._loss = LabelSmoothingCrossEntropy(recipe.label_smoothing)
-        self._optimizer: Any = create_optimizer_v2(
-            self._module, "adamw", lr=recipe.learning_rate, weight_decay=recipe.weight_decay, fused=True
-        )
-        self._scheduler: Any = create_scheduler_v2(
-            self._optimizer, num_epochs=recipe.epochs, step_on_epochs=False, updates_per_epoch=setup.steps
-        )[0]
-        self._scaler = torch.amp.GradScaler(setup.device.type, enabled=setup.precision.scale)
-
-    def epoch(self) -> None:
-        losses = AverageMeter()
-        for inputs, targets in self._loader:
-            inputs = inputs.contiguous(memory_format=self._setup.precision.memory_format)
-            with self._setup.precision.autocast(self._setup.device):
-                loss = self._loss(self._module(inputs), targets)
-            losses.update(loss.item(), len(inputs))
-            self._optimizer.zero_grad()
-            torch.autograd.backward(self._scaler.scale(loss))
-            self._scaler.step(self._optimizer)
-            self._scaler.update()
-            self._updates += 1
-            self._scheduler.step_update(self._updates, metric=losses.avg)
-
-
 @dataclass
 class Round:
     """Each variant's turn, once."""
@@ -339,22 +197,6 @@ def rounds_of(setup: Setup, rounds: int) -> Iterator[Round]:
                 seconds = time.perf_counter() - started
             taken.images_per_s[name] = setup.steps * setup.recipe.batch_size / seconds
         yield taken
-
-
-@contextmanager
-def not_deterministic() -> Iterator[None]:
-    """As torch is: the deterministic mode is ours, and others' loops do without."""
-    mode = torch.get_deterministic_debug_mode()
-    torch.set_deterministic_debug_mode("default")
-    try:
-        yield
-    finally:
-        torch.set_deterministic_debug_mode(mode)
-
-
-def synchronise(device: torch.device) -> None:
-    if device.type == "cuda":
-        torch.cuda.synchronize(device)
 
 
 def gaps_between_epochs(request: Request, threads: int) -> list[float]:

@@ -16,7 +16,9 @@ Labels: TypeAlias = npt.NDArray[np.integer]
 
 # The largest difference of a logit from the FP64 truth may be so many times that of the checkpoint's own rounding in
 # the same precision. Runtimes fold, fuse and sum in another order, so their error is another draw of the same size.
-FACTORS = {"fp32": 10.0, "fp16": 3.0, "int8": 5.0, "embedded": 1.0}
+# INT8 has fixed ranges where the yardstick has each tensor's own: six trained backbones, 15 times 32 images each, made
+# 0.4 to 5.1 times the yardstick (Swin the most; of CNNs none over 2.3).
+FACTORS = {"fp32": 10.0, "fp16": 3.0, "int8": 8.0, "embedded": 1.0}
 # And no larger than this share of the root mean square of the logits: a judgement, of where a network no longer bears
 # the precision, whoever computes it.
 CAPS = {"fp32": 1e-3, "fp16": 0.1, "int8": 1.0, "embedded": 1.0}

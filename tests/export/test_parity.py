@@ -31,7 +31,7 @@ def test_differences_are_those_of_single_logits() -> None:
     assert "up to 1, over the tolerance of 0.0001: rounding alone makes 1e-05" in reason_of(parity)
 
 
-@pytest.mark.parametrize(("precision", "tolerance"), [("fp32", 1e-4), ("fp16", 0.03), ("int8", 1.0)])
+@pytest.mark.parametrize(("precision", "tolerance"), [("fp32", 1e-4), ("fp16", 0.03), ("int8", 1.6)])
 def test_the_tolerance_is_a_multiple_of_what_rounding_costs_the_checkpoint(precision: str, tolerance: float) -> None:
     assert tolerance_of(TRIAL, precision) == pytest.approx(tolerance)
 

@@ -4,13 +4,22 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 import pytest
 
 from vlm_contract.codec import Absent
 from vlm_contract.manifest import Accuracy
 from vlm_contract.workspace import Workspace
 from vlm_export.checkpoint import Checkpoint, checkpoint_from_path
-from vlm_export.proof import IMAGES, LEAST_IMAGES, Oracle, images_in_fp64, oracle_of, prove
+from vlm_export.proof import (
+    IMAGES,
+    LEAST_IMAGES,
+    Oracle,
+    images_in_fp64,
+    oracle_of,
+    prove,
+    turned_by_more_than_rounding,
+)
 
 RUN = "tiny-digits-200-s0"
 
@@ -75,6 +84,38 @@ def test_classes_that_rounding_does_not_explain_refuse_the_artifact(oracle: Orac
     findings = prove(str(done / "artifacts" / f"{RUN}.onnx-fp32" / "model.onnx"), "fp32", shuffled)
     assert all(parity.passed for parity in findings.parity)
     assert any("rounding does not explain it" in reason for reason in findings.refused)
+
+
+def turned(images: int, of: int = 500) -> npt.NDArray[np.float32]:
+    """Logits of two classes: the first so many images name the second class, the others the first."""
+    second = (np.arange(of) < images).astype(np.float32)
+    return np.stack([1 - second, second], axis=1)
+
+
+@pytest.mark.parametrize(
+    ("artifact", "rounding", "refused"),
+    [
+        (18, 18, False),
+        (0, 18, False),
+        (24, 18, False),  # 6 more of 500: p 0.031
+        (26, 18, True),  # 8 more: p 0.0078
+        (77, 18, True),
+    ],
+)
+def test_int8_may_turn_as_many_classes_as_rounding_alone(artifact: int, rounding: int, refused: bool) -> None:
+    reasons = list(turned_by_more_than_rounding(turned(artifact), turned(rounding), turned(0)))
+    assert bool(reasons) is refused
+    if refused:
+        assert reasons[0].startswith(f"{artifact} of 500 images")
+
+
+def test_only_where_int8_is_judged_is_its_rounding_asked_of_every_image(checkpoint: Checkpoint, oracle: Oracle) -> None:
+    judged = oracle_of(checkpoint.module(), checkpoint, ["fp32", "int8"])
+    assert oracle.seen is not None and judged.seen is not None
+    assert oracle.seen.rounded is None
+    assert judged.seen.rounded is not None
+    assert judged.seen.rounded.shape == judged.seen.logits.shape
+    assert not np.array_equal(judged.seen.rounded, judged.seen.logits)
 
 
 def test_a_file_that_cannot_be_opened_is_refused_with_the_reason(oracle: Oracle) -> None:
