@@ -52,8 +52,10 @@ class Setup:
 
     batch: int
     threads: int  # intra-op; inter-op is 1
-    streams: int
+    streams: int  # inferences at a time
     scope: str  # what the clock covers
+    fps: float | Absent  # frames offered a second; absent: one call after the other
+    options: dict[str, Scalar]  # of the runtime, that make this another row: {"cuda_graph": True}
 
 
 @dataclass(frozen=True)
@@ -77,6 +79,7 @@ class Latency:
     processes: int
     first_inference_ms: float  # median over the processes
     cpu_ms_per_inference: float | Absent
+    device_ms_p50: float | Absent  # by the device's own events, copies left out; median of the processes' medians
 
 
 @dataclass(frozen=True)
@@ -98,7 +101,69 @@ class Memory:
 
     peak_rss_bytes: int | Absent  # VmHWM of the fresh process, largest over the processes
     model_rss_bytes: int | Absent  # growth of VmHWM over the baseline once the runtime is imported
-    device_peak_bytes: int | Absent  # of the GPU
+    device_peak_bytes: int | Absent  # free memory of the GPU before the context, minus the least free during the run
+    by_source: dict[
+        str, int
+    ]  # what the runtime itself counts: "engine weights", "engine activations", "torch allocator"
+    covers: str  # in words, what the peaks hold: on a Jetson CPU and GPU share one memory
+
+
+@dataclass(frozen=True)
+class ColdStart:
+    """Seconds from a fresh process to the first answer; medians over the processes."""
+
+    import_s: float
+    load_s: float
+    first_inference_s: float
+
+
+@dataclass(frozen=True)
+class Pacing:
+    """What became of frames that came at a fixed rate. A frame that comes while one waits takes its place."""
+
+    frames: int  # offered, over all processes
+    dropped: int  # never run
+    late: int  # answered after the next frame had come
+    deadline_ms: float  # the time between two frames
+
+
+@dataclass(frozen=True)
+class Window:
+    """A stretch of a sustained run."""
+
+    at_s: float  # its end, since the run began
+    latency_ms_p50: float
+    cpu_mhz: float | Absent
+    temperature_c: float | Absent
+
+
+@dataclass(frozen=True)
+class Sustained:
+    """Latency over a long run, and where it settles."""
+
+    windows: tuple[Window, ...]
+    settled_ms: float | Absent  # median of the windows from `settled_after_s` on
+    settled_after_s: float | Absent  # from where no window differs from that by over 3 %
+
+
+@dataclass(frozen=True)
+class Energy:
+    """The integral of sampled power, minus what the idle machine takes."""
+
+    energy_mj_per_image: float
+    power_w: float  # mean over the measured loops
+    idle_w: float  # mean over the look at the machine before them
+    sensor: str
+    seconds: float  # integrated
+
+
+@dataclass(frozen=True)
+class Temperature:
+    """Of the hottest sensor."""
+
+    sensor: str
+    start_c: float
+    max_c: float
 
 
 @dataclass(frozen=True)
@@ -110,7 +175,27 @@ class Context:
     cpu_s: float  # of the worker
     involuntary_switches: int
     machine_busy_s: float  # all CPUs, all processes
+    our_cpus_busy_s: float  # the CPUs that we may run on, all processes
     steal_s: float  # taken by the hypervisor
+    cpu_mhz: float | Absent  # mean over the CPUs that we may run on
+
+
+@dataclass(frozen=True)
+class Reading:
+    """What the sensors said at one time, read by another process."""
+
+    at_s: float  # since the epoch
+    values: dict[str, float]  # by sensor and unit: "power_w VDD_IN", "temperature_c cpu-thermal", "gpu_mhz 0"
+
+
+@dataclass(frozen=True)
+class Canary:
+    """Milliseconds of two fixed kernels before and after the measured loop."""
+
+    compute_before_ms: float
+    compute_after_ms: float
+    memory_before_ms: float
+    memory_after_ms: float
 
 
 @dataclass(frozen=True)
@@ -121,11 +206,25 @@ class Repetition:
     attempt: int  # 1, or more where contended attempts went before it
     phases_s: dict[str, float]  # import, load, first, warmup, measure, teardown
     warmup_ns: tuple[int, ...]
-    samples_ns: tuple[int, ...]
+    samples_ns: tuple[int, ...]  # with a fixed frame rate, from the frame's coming to its answer
+    device_ns: tuple[int, ...]  # the same calls by the device's own events; empty where there are none
+    repeated_ns: tuple[int, ...]  # afterwards, one input again and again
     measure_s: float  # wall clock over the measure loop
+    began_s: float  # of the measure loop, since the epoch
+    frames: int  # offered; 0 without a frame rate
+    dropped: int
     context: tuple[Context, ...]
+    readings: tuple[Reading, ...]  # of sensors, over the whole life of the process
+    canary: Canary | Absent
     baseline_rss_bytes: int | Absent
     peak_rss_bytes: int | Absent
+    device_peak_bytes: int | Absent
+    by_source: dict[str, int]  # memory, as the runtime counts it
+    unlike: tuple[str, ...]  # outputs that differed, while timed, from those of the run before
+    nonfinite: tuple[str, ...]  # outputs that held a NaN or an infinity
+    fallback: str  # in words, which part ran elsewhere than asked; empty where none did
+    threads_seen: int | Absent  # threads that had a CPU for over 5 % of the measured loop
+    cpus: tuple[int, ...]  # that the process might run on, as found after the loop
 
 
 @dataclass(frozen=True)
@@ -144,7 +243,8 @@ class Measurement:
     """Figures of one row, with their evidence."""
 
     # vlm-edge/measurement/1: first version
-    SCHEMA: ClassVar[str] = "vlm-edge/measurement/1"
+    # vlm-edge/measurement/2: frame rate, options, cold start, sustained runs, sensors, canary, memory by source
+    SCHEMA: ClassVar[str] = "vlm-edge/measurement/2"
 
     target: str
     evidence: Evidence
@@ -157,8 +257,11 @@ class Measurement:
     latency: Latency | Absent
     throughput: Throughput | Absent
     memory: Memory
-    energy_mj_per_image: float | Absent
-    temperature_c: float | Absent
+    cold_start: ColdStart | Absent
+    pacing: Pacing | Absent
+    sustained: Sustained | Absent
+    energy: Energy | Absent
+    temperature: Temperature | Absent
     verdicts: tuple[Verdict, ...]
     repetitions: tuple[Repetition, ...]
     environment: dict[str, str]

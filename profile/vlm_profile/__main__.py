@@ -10,38 +10,81 @@ from vlm_contract.console import CHECK_SAID_NO, DONE, LiveLine, Outcome, Parser,
 
 if TYPE_CHECKING:
     from vlm_contract.measurement import Measurement
-    from vlm_profile.session import Measured, Request
+    from vlm_profile.protocol import Protocol
+    from vlm_profile.rows import Auto, Request
+    from vlm_profile.session import Measured
+
+
+_SECONDS = {"s": 1, "m": 60, "h": 3600}
+FIGURES = ("latency", "throughput", "memory", "cold_start", "pacing", "sustained", "energy", "temperature")
+EPILOG = """vlm-profile doctor says what this machine is and what would spoil a measurement; vlm-profile compare OLD NEW
+compares results; vlm-profile selftest measures workers whose truth is known."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    return run_command(parser(), profile, arguments)
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    if words[:1] == ["compare"]:
+        from vlm_profile.gate import compare_command, compare_parser
+
+        return run_command(compare_parser(), compare_command, words[1:])
+    if words[:1] == ["selftest"]:
+        from vlm_profile.selftest import selftest_command, selftest_parser
+
+        return run_command(selftest_parser(), selftest_command, words[1:])
+    return run_command(parser(), profile, words)
 
 
 def profile(options: argparse.Namespace) -> Outcome:
     """Parse, measure, judge, print."""
     from vlm_contract.workspace import Workspace
+    from vlm_profile.budgets import budgets_from, document_of, judge_budgets, sentences_of
     from vlm_profile.session import measure
 
+    budgets = budgets_from(options.budget)
     measured = measure(Workspace(options.workspace), request_of(options), LiveLine(quiet=options.quiet))
     if not options.quiet:
         print_tables(measured, show_invalid=options.show_invalid)
+    judgements = judge_budgets(measured.records.values(), budgets)
+    for sentence in sentences_of(judgements):
+        print(sentence, file=sys.stdout if not options.quiet else sys.stderr)
     valid = all(record.status == "valid" for record in measured.records.values())
-    return Outcome(summary_of(measured, show_invalid=options.show_invalid), DONE if valid else CHECK_SAID_NO)
+    summary = {**summary_of(measured, show_invalid=options.show_invalid), "budgets": document_of(judgements)}
+    return Outcome(summary, DONE if valid and not any(each.missed for each in judgements) else CHECK_SAID_NO)
 
 
 def parser() -> Parser:
-    parser = Parser("vlm-profile", "Measure artifacts on a device: latency, throughput, memory, each with verdicts.")
-    add = parser.add_argument
+    parser = Parser(
+        "vlm-profile", "Measure artifacts on a device: latency, throughput, memory, each with verdicts.", epilog=EPILOG
+    )
+    what = parser.add_argument_group("what to measure")
+    add = what.add_argument
     add("--target", default="host", help="the device (default: host, this machine)")
     add("--artifact", type=Path, nargs="+", action="extend", default=[], metavar="PATH",
-        help="artifact folders or any ONNX files (default: all of the workspace that no check refused)")  # fmt: skip
-    add("--batch", type=batches, default=(1, 8), metavar="N,N", help="batches, one row each (default: 1,8)")
-    add("--threads", type=int, metavar="N", help="threads inside one inference (default: all usable CPUs)")
-    add("--runtime", default="auto", help="auto or onnxruntime (default: auto)")
+        help="artifact folders, runs or any ONNX files (default: all artifacts that no check refused)")  # fmt: skip
+    add("--runtime", default="auto", metavar="NAME,NAME", help="auto: the first that is usable here (default: auto)")
+    add("--batch", type=batches, default=(1, 8), metavar="N,N",
+        help="batches, one row each; auto: doubled until throughput gains nothing more (default: 1,8)")  # fmt: skip
+    add("--threads", type=threads, metavar="N",
+        help="threads inside one inference; auto: tries what makes sense, says what to set (default: all usable CPUs)",
+    )  # fmt: skip
+    add("--streams", type=sizes, default=(1,), metavar="N,N", help="inferences at a time, one row each (default: 1)")
+    add("--fps", type=seconds, metavar="F", help="frames come at this rate, as from a camera: latency, late, dropped")
     add("--input-shape", type=input_shape, action="append", default=[], metavar="NAME:1x3x224x224",
         help="the shape of an input with unknown dimensions; its batch is --batch")  # fmt: skip
+    how = parser.add_argument_group("how")
+    add = how.add_argument
     add("--quick", action="store_true", help="3 processes of 1 s instead of 5 to 10 of 2 s; labelled so")
+    add("--soak", type=duration, metavar="10m", help="one process, one long loop: where latency and clocks settle")
     add("--max-seconds", type=seconds, metavar="S", help="bound the time of one row; what this cuts, the verdicts say")
+    add(
+        "--wait-quiet",
+        type=waiting,
+        default=60.0,
+        metavar="S",
+        help="wait at most so long for a quiet machine (default: 60)",
+    )
+    add("--budget", action="append", default=[], metavar="'latency_ms_p99<=20'",
+        help="what every row must keep; where one does not, the exit code is 1")  # fmt: skip
     add("--seed", type=int, default=0, help="of the order of processes and of the inputs (default: 0)")
     add("--again", action="store_true", help="measure anew what a stored valid result answers")
     add("--show-invalid", action="store_true", help="show the figures of invalid results too")
@@ -49,30 +92,49 @@ def parser() -> Parser:
 
 
 def request_of(options: argparse.Namespace) -> "Request":
-    from vlm_profile.protocol import FULL, QUICK
-    from vlm_profile.session import Request
+    from vlm_profile.rows import Request
 
-    protocol = QUICK if options.quick else FULL
     return Request(
         target=options.target,
         artifacts=tuple(options.artifact),
         batches=options.batch,
         threads=options.threads,
+        streams=options.streams,
+        fps=options.fps,
         runtime=options.runtime,
         input_shapes=dict(options.input_shape),
-        protocol=protocol.within(options.max_seconds) if options.max_seconds else protocol,
+        protocol=protocol_of(options),
         seed=options.seed,
+        wait_quiet_s=options.wait_quiet,
         again=options.again,
     )
 
 
+def protocol_of(options: argparse.Namespace) -> "Protocol":
+    """Raises VlmError where options ask for what excludes each other."""
+    from vlm_contract.errors import VlmError
+    from vlm_profile.protocol import FULL, QUICK
+
+    if options.soak and (options.quick or options.max_seconds or options.fps):
+        raise VlmError(
+            "--soak is one long loop, back to back: --quick, --max-seconds and --fps ask for something else.",
+            hint="--soak 10m alone",
+        )
+    protocol = QUICK if options.quick else FULL
+    if options.soak:
+        return protocol.soaked(options.soak)
+    return protocol.within(options.max_seconds) if options.max_seconds else protocol
+
+
 def print_tables(measured: "Measured", *, show_invalid: bool) -> None:
     """The table, then every verdict with its next step; what was kept or left out goes to stderr."""
-    from vlm_profile.table import sentences_of, table_of
+    from vlm_profile.table import sentences_of, tables_of
 
-    print(table_of(measured.records.values(), show_invalid=show_invalid))
-    for sentence in sentences_of(measured.records.values()):
+    print("\n\n".join(tables_of(measured.records.values(), show_invalid=show_invalid)))
+    for sentence in (*sentences_of(measured.records.values()), *measured.advice):
         print(sentence)
+    for sentence in measured.noise:
+        print(f"not quiet: {sentence}", file=sys.stderr)
     for path in sorted(measured.kept):
         print(f"kept: {path} ({measured.records[path].status}; --again measures it anew)", file=sys.stderr)
     for sentence in measured.skipped:
@@ -86,6 +148,8 @@ def summary_of(measured: "Measured", *, show_invalid: bool) -> dict[str, Any]:
             for path, record in measured.records.items()
         ],
         "skipped": measured.skipped,
+        "noise": measured.noise,
+        "advice": measured.advice,
     }
 
 
@@ -98,17 +162,38 @@ def figures_of(record: "Measurement", *, show_invalid: bool) -> dict[str, Any]:
         "precision": record.artifact.precision,
         "batch": record.setup.batch,
         "threads": record.setup.threads,
+        "streams": record.setup.streams,
+        "runtime": record.runtime.name,
+        "options": record.setup.options,
         "mode": record.settings["mode"],
         "status": record.status,
         "verdicts": encode(record.verdicts),
     }
     if record.status == "valid" or show_invalid:
-        row |= {part: encode(getattr(record, part)) for part in ("latency", "throughput", "memory")}
+        row |= {part: encode(getattr(record, part)) for part in FIGURES}
     return row
 
 
-def batches(text: str) -> tuple[int, ...]:
+def batches(text: str) -> "tuple[int, ...] | Auto":
+    return "auto" if text == "auto" else sizes(text)
+
+
+def threads(text: str) -> "int | Auto":
+    return "auto" if text == "auto" else _positive(text)
+
+
+def sizes(text: str) -> tuple[int, ...]:
     return tuple(dict.fromkeys(_positive(word) for word in text.split(",")))
+
+
+def duration(text: str) -> float:
+    """Seconds of "90", "90s", "10m" or "1h"."""
+    number, unit = (text[:-1], text[-1:]) if text[-1:] in _SECONDS else (text, "s")
+    return seconds(number) * _SECONDS[unit]
+
+
+def waiting(text: str) -> float:
+    return 0.0 if text == "0" else seconds(text)
 
 
 def input_shape(text: str) -> tuple[str, tuple[int, ...]]:

@@ -18,7 +18,7 @@ from vlm_profile.worker import Findings, Spec
 
 COMMAND = (sys.executable, "-m", "vlm_profile.worker")
 # Seconds after which a phase is given up: generous, for a phase that does not end at all.
-TIMEOUT_S = {"import": 60.0, "load": 300.0, "first": 120.0, "warmup": 120.0, "measure": 180.0, "teardown": 10.0}
+TIMEOUT_S = {"import": 60.0, "load": 300.0, "first": 300.0, "warmup": 120.0, "measure": 180.0, "teardown": 10.0}
 TERMINATE_S = 5.0  # between the request to end and the kill
 
 
@@ -37,12 +37,13 @@ def run_worker(spec: Spec, *, command: Sequence[str] = COMMAND, timeout_s: Mappi
             stderr=said,
             pass_fds=[sending],
             start_new_session=True,
-            env={**os.environ, **worker_variables(spec.threads)},
+            env={**os.environ, **worker_variables(spec.setup.threads)},
         )
         os.close(sending)
         try:
             _give(worker, spec)
-            findings = _received(worker, channel, said, timeout_s)
+            limits = {**timeout_s, "measure": timeout_s["measure"] + spec.protocol.soak_s}
+            findings = _received(worker, channel, said, limits)
             return _with_teardown(findings, _seconds_until_end(worker, timeout_s["teardown"]))
         finally:
             _end(worker)

@@ -22,6 +22,7 @@ class Protocol:
     # Warm-up of a process, then windows until their medians agree.
     warmup_iterations: int = 3
     warmup_s: float = 0.5
+    warmup_s_gpu: float = 1.0
     warmup_window_iterations: int = 10
     warmup_window_s: float = 0.25
     warmup_within_percent: float = 2.0
@@ -34,6 +35,9 @@ class Protocol:
     measure_s: float = 2.0
     measure_s_max: float = 15.0
     context_s: float = 0.2  # between two looks at the kernel's counters
+    repeated_s: float = 0.25  # afterwards, of one input again and again
+    soak_s: float = 0.0  # of one long loop in one process; 0: none
+    soak_window_s: float = 10.0
 
     # Limits of the verdicts.
     run_queue_wait_percent: float = 2.0  # of wall time × threads
@@ -43,6 +47,12 @@ class Protocol:
     interval_percent_invalid: float = 10.0
     little_low: float = 0.9
     little_high: float = 1.1
+    outputs_within_percent: float = 1.0  # of an output's largest magnitude, while timed and before
+    cached_percent: float = 10.0  # that one repeated input may be faster
+    neighbours_percent: float = 10.0  # of the machine, by others, on other CPUs than ours
+    drift_slope_percent: float = 3.0  # of the median, over the measured loop
+    drift_quarter_percent: float = 5.0  # of the last quarter off the first
+    settled_percent: float = 3.0  # within which a sustained run has settled
     few_samples: int = 50
     few_processes: int = 3
 
@@ -53,9 +63,27 @@ class Protocol:
             processes_sure=2,
             seconds_max=seconds,
             warmup_s=min(self.warmup_s, seconds / 8),
+            warmup_s_gpu=min(self.warmup_s_gpu, seconds / 8),
             warmup_s_max=min(self.warmup_s_max, seconds / 8),
             measure_s=min(self.measure_s, seconds / 4),
             measure_s_max=min(self.measure_s_max, seconds / 4),
+        )
+
+    def soaked(self, seconds: float) -> "Protocol":
+        """One process, one long loop: how latency holds, not how processes agree."""
+        return replace(
+            self,
+            mode="soak",
+            processes=1,
+            processes_max=1,
+            processes_sure=1,
+            retries=0,
+            iterations=1,
+            iterations_slow=1,
+            measure_s=seconds,
+            measure_s_max=seconds,
+            soak_s=seconds,
+            soak_window_s=min(self.soak_window_s, seconds / 12),
         )
 
     def settings(self) -> dict[str, Scalar]:
@@ -71,6 +99,8 @@ QUICK = Protocol(
     processes_sure=3,
     seconds_max=16.0,
     warmup_s=0.25,
+    warmup_s_gpu=0.5,
+    repeated_s=0.125,
     warmup_window_s=0.125,
     warmup_s_max=2.0,
     measure_s=1.0,

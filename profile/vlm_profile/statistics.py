@@ -1,14 +1,27 @@
 """Figures from raw samples. Every rank is a nearest rank: a figure is a sample that was seen."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from itertools import combinations, pairwise
 from statistics import fmean, median, stdev
 
 from vlm_contract.codec import Absent
-from vlm_contract.measurement import Latency, Memory, Repetition, Setup, Throughput
+from vlm_contract.measurement import (
+    ColdStart,
+    Latency,
+    Memory,
+    Pacing,
+    Repetition,
+    Setup,
+    Sustained,
+    Throughput,
+    Window,
+)
+from vlm_profile.protocol import Protocol
 
 # Two-sided 95 % quantiles of Student's t for 1 to 9 degrees of freedom (NIST/SEMATECH e-Handbook, 1.3.6.7.2).
 T_95 = (12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262)
+STRETCHES = 16  # of a loop, whose medians show drift
 # The samples that a percentile needs, as MLPerf's LoadGen asks for them.
 SAMPLES_FOR = {90: 64, 95: 130, 99: 662}
 
@@ -54,6 +67,7 @@ def latency_of(repetitions: Sequence[Repetition]) -> Latency | Absent:
         processes=len(repetitions),
         first_inference_ms=median(repetition.phases_s["first"] for repetition in repetitions) * 1e3,
         cpu_ms_per_inference=_cpu_ms(repetitions, len(ordered)),
+        device_ms_p50=_device_ms(repetitions),
     )
 
 
@@ -61,6 +75,8 @@ def throughput_of(repetitions: Sequence[Repetition], setup: Setup) -> Throughput
     """Images over the wall clock of each process's measured loop; the median process, and the interval."""
     if len(repetitions) < 2:
         return Absent(f"an interval between processes needs 2 of them; {len(repetitions)} ended well")
+    if not isinstance(setup.fps, Absent):
+        return Absent(f"frames came at {setup.fps:g} a second: what more could be done was not tried")
     rates = [setup.batch * len(r.samples_ns) / r.measure_s for r in repetitions]
     half = half_interval(rates)
     return Throughput(
@@ -70,7 +86,7 @@ def throughput_of(repetitions: Sequence[Repetition], setup: Setup) -> Throughput
         batch=setup.batch,
         streams=setup.streams,
         threads=setup.threads,
-        obtained="images over the wall clock of a serial loop without pauses",
+        obtained=f"images over the wall clock of {_loops(setup.streams)} without pauses",
     )
 
 
@@ -89,8 +105,110 @@ def memory_of(repetitions: Sequence[Repetition], model_bytes: int) -> Memory:
     return Memory(
         peak_rss_bytes=peak,
         model_rss_bytes=peak if isinstance(peak, Absent) or not growths else max(growths),
-        device_peak_bytes=Absent("the model ran on the CPU"),
+        device_peak_bytes=_largest([r.device_peak_bytes for r in repetitions], "no process read the device's memory"),
+        by_source={
+            source: max(r.by_source.get(source, 0) for r in repetitions)
+            for source in sorted({source for r in repetitions for source in r.by_source})
+        },
+        covers="the process's resident memory; model_rss_bytes is its growth over the imported runtime",
     )
+
+
+def cold_start_of(repetitions: Sequence[Repetition]) -> ColdStart | Absent:
+    """From a fresh process to the first answer: medians."""
+    if not repetitions:
+        return Absent("no process ended well")
+    import_s, load_s, first_s = (
+        median(r.phases_s[phase] for r in repetitions) for phase in ("import", "load", "first")
+    )
+    return ColdStart(import_s, load_s, first_s)
+
+
+def pacing_of(repetitions: Sequence[Repetition], setup: Setup) -> Pacing | Absent:
+    """What became of the frames of all processes."""
+    if isinstance(setup.fps, Absent):
+        return Absent("no frame rate was asked for")
+    period_ns = 1e9 / setup.fps
+    return Pacing(
+        frames=sum(r.frames for r in repetitions),
+        dropped=sum(r.dropped for r in repetitions),
+        late=sum(1 for r in repetitions for ns in r.samples_ns if ns > period_ns),
+        deadline_ms=period_ns / 1e6,
+    )
+
+
+def sustained_of(repetitions: Sequence[Repetition], protocol: Protocol) -> Sustained | Absent:
+    """The first process's loop in stretches, and from where on none of them leaves the settled latency."""
+    if not protocol.soak_s or not repetitions:
+        return Absent("no sustained run was asked for")
+    windows, within_percent = tuple(_windows(repetitions[0], protocol.soak_window_s)), protocol.settled_percent
+    for first in range(len(windows) - 1):
+        settled = median(window.latency_ms_p50 for window in windows[first:])
+        if all(abs(w.latency_ms_p50 - settled) <= settled * within_percent / 100 for w in windows[first:]):
+            return Sustained(windows, settled, windows[first - 1].at_s if first else 0.0)
+    unsettled = Absent(f"no two windows at the end are within {within_percent:g} % of each other")
+    return Sustained(windows, unsettled, unsettled)
+
+
+def drift_percents(samples_ns: Sequence[int]) -> tuple[float, float]:
+    """By how much of the median latency moves over a loop, and its last quarter is off the first.
+
+    The slope is Theil and Sen's, the median over pairs of medians of 16 stretches (Sen 1968, JASA 63:1379): a few
+    stalls do not tilt it. 0 below 64 samples.
+    """
+    if len(samples_ns) < 4 * STRETCHES:
+        return 0.0, 0.0
+    ends = [len(samples_ns) * i // STRETCHES for i in range(STRETCHES + 1)]
+    medians = [median(samples_ns[a:b]) for a, b in pairwise(ends)]
+    slope = median((medians[j] - medians[i]) / (j - i) for i, j in combinations(range(STRETCHES), 2))
+    quarter, middle = len(samples_ns) // 4, median(samples_ns)
+    first, last = median(samples_ns[:quarter]), median(samples_ns[-quarter:])
+    return 100 * slope * (STRETCHES - 1) / middle, 100 * (last - first) / first
+
+
+def _windows(repetition: Repetition, window_s: float) -> Iterator[Window]:
+    """The samples of each stretch by their running sum, which is the loop's time but for its looks."""
+    end_s, elapsed_ns, window = window_s, 0, list[int]()
+    for ns in repetition.samples_ns:
+        window.append(ns)
+        elapsed_ns += ns
+        if elapsed_ns >= end_s * 1e9:
+            yield _window(repetition, end_s - window_s, end_s, window)
+            end_s, window = elapsed_ns / 1e9 + window_s, []
+
+
+def _window(repetition: Repetition, from_s: float, to_s: float, samples: Sequence[int]) -> Window:
+    clocks = [c.cpu_mhz for c in repetition.context if from_s < c.at_s <= to_s and isinstance(c.cpu_mhz, float)]
+    degrees = [
+        value
+        for reading in repetition.readings
+        if from_s < reading.at_s - repetition.began_s <= to_s
+        for sensor, value in reading.values.items()
+        if sensor.startswith("temperature_c ")
+    ]
+    return Window(
+        at_s=to_s,
+        latency_ms_p50=median(samples) / 1e6,
+        cpu_mhz=fmean(clocks) if clocks else Absent("no clock was read"),
+        temperature_c=max(degrees) if degrees else Absent("no temperature was read"),
+    )
+
+
+def _device_ms(repetitions: Sequence[Repetition]) -> float | Absent:
+    if not all(r.device_ns for r in repetitions):
+        return Absent("the runtime has no events of a device")
+    return median(median(r.device_ns) for r in repetitions) / 1e6
+
+
+def _loops(streams: int) -> str:
+    return "a serial loop" if streams == 1 else f"{streams} serial loops side by side"
+
+
+def _largest(values: Sequence[int | Absent], otherwise: str) -> int | Absent:
+    known = [value for value in values if isinstance(value, int)]
+    if known:
+        return max(known)
+    return next((value for value in values if isinstance(value, Absent)), Absent(otherwise))
 
 
 def _peak(peak: int | None, model_bytes: int) -> int | Absent:

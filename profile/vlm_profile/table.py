@@ -5,15 +5,23 @@ from collections.abc import Iterable
 
 from vlm_contract.codec import Absent
 from vlm_contract.console import plain_table, printable
-from vlm_contract.measurement import Measurement
+from vlm_contract.measurement import Measurement, Pacing, Sustained, Throughput
+from vlm_profile.rows import described
 
-HEADER = ("artifact", "precision", "batch", "threads", "p50 ms", "±", "p99 ms", "img/s", "peak MB", "verdict")
+HEADER = ("artifact", "runtime", "batch", "threads", "p50 ms", "±", "p99 ms", "img/s", "peak MB", "verdict")
+PACED = ("artifact", "batch", "frames/s", "p50 ms", "p99 ms", "deadline ms", "late", "dropped")
+SUSTAINED = ("artifact", "batch", "first ms", "settled ms", "after s", "MHz first", "MHz last", "°C last")
 NOTHING = "—"
 
 
-def table_of(measurements: Iterable[Measurement], *, show_invalid: bool = False) -> str:
-    """One row each; figures of what is not valid only where asked for."""
-    return plain_table(HEADER, [_row(measurement, show_invalid) for measurement in measurements])
+def tables_of(measurements: Iterable[Measurement], *, show_invalid: bool = False) -> list[str]:
+    """One row each; then what became of frames, and of sustained runs, where there are any."""
+    rows = list(measurements)
+    paced = [m for m in rows if isinstance(m.pacing, Pacing)]
+    sustained = [m for m in rows if isinstance(m.sustained, Sustained)]
+    tables = [plain_table(HEADER, [_row(measurement, show_invalid) for measurement in rows])]
+    tables += [plain_table(PACED, [_paced(m, show_invalid) for m in paced])] if paced else []
+    return tables + ([plain_table(SUSTAINED, [_sustained(m, show_invalid) for m in sustained])] if sustained else [])
 
 
 def sentences_of(measurements: Iterable[Measurement]) -> list[str]:
@@ -37,9 +45,9 @@ def _row(measurement: Measurement, show_invalid: bool) -> tuple[str, ...]:
     setup = measurement.setup
     return (
         measurement.artifact.name,
-        measurement.artifact.precision,
+        _runtime(measurement),
         str(setup.batch),
-        str(setup.threads),
+        str(setup.threads) if setup.streams == 1 else f"{setup.threads} × {setup.streams} streams",
         *(_figures(measurement) if shown else (NOTHING,) * 5),
         _verdict(measurement),
     )
@@ -47,17 +55,63 @@ def _row(measurement: Measurement, show_invalid: bool) -> tuple[str, ...]:
 
 def _figures(measurement: Measurement) -> tuple[str, ...]:
     latency, throughput, peak = measurement.latency, measurement.throughput, measurement.memory.peak_rss_bytes
-    if isinstance(latency, Absent) or isinstance(throughput, Absent):
-        return (NOTHING,) * 5
+    megabytes = NOTHING if isinstance(peak, Absent) else f"{peak / 1e6:.0f}"
+    if isinstance(latency, Absent):
+        return *(NOTHING,) * 4, megabytes
     half = latency.latency_ms_p50_high - latency.latency_ms_p50
     p99 = latency.latency_ms_p99
     return (
         supported(latency.latency_ms_p50, half),
         supported(half, half),
         NOTHING if isinstance(p99, Absent) else supported(p99, half),
-        supported(throughput.images_per_s, throughput.images_per_s_high - throughput.images_per_s),
-        NOTHING if isinstance(peak, Absent) else f"{peak / 1e6:.0f}",
+        NOTHING if isinstance(throughput, Absent) else _rate(throughput),
+        megabytes,
     )
+
+
+def _rate(throughput: Throughput) -> str:
+    return supported(throughput.images_per_s, throughput.images_per_s_high - throughput.images_per_s)
+
+
+def _paced(measurement: Measurement, show_invalid: bool) -> tuple[str, ...]:
+    pacing, latency, setup = measurement.pacing, measurement.latency, measurement.setup
+    assert isinstance(pacing, Pacing)
+    shown = (show_invalid or measurement.status == "valid") and not isinstance(latency, Absent)
+    figures = [NOTHING] * 5
+    if shown and not isinstance(latency, Absent):
+        half = latency.latency_ms_p50_high - latency.latency_ms_p50
+        p99 = latency.latency_ms_p99
+        figures = [
+            supported(latency.latency_ms_p50, half),
+            NOTHING if isinstance(p99, Absent) else supported(p99, half),
+            f"{pacing.deadline_ms:.1f}",
+            f"{pacing.late} of {pacing.frames - pacing.dropped}",
+            f"{pacing.dropped} of {pacing.frames}",
+        ]
+    return measurement.artifact.name, str(setup.batch), f"{setup.fps:g}", *figures
+
+
+def _sustained(measurement: Measurement, show_invalid: bool) -> tuple[str, ...]:
+    sustained = measurement.sustained
+    assert isinstance(sustained, Sustained)
+    name = measurement.artifact.name, str(measurement.setup.batch)
+    if not sustained.windows or not (show_invalid or measurement.status == "valid"):
+        return (*name, *(NOTHING,) * 6)
+    first, last = sustained.windows[0], sustained.windows[-1]
+    figures = (
+        (first.latency_ms_p50, ".3g"),
+        (sustained.settled_ms, ".3g"),
+        (sustained.settled_after_s, ".0f"),
+        (first.cpu_mhz, ".0f"),
+        (last.cpu_mhz, ".0f"),
+        (last.temperature_c, ".1f"),
+    )
+    return *name, *(NOTHING if isinstance(value, Absent) else format(value, digits) for value, digits in figures)
+
+
+def _runtime(measurement: Measurement) -> str:
+    options = described(measurement.setup.options)
+    return measurement.runtime.name + (f", {options}" if options else "")
 
 
 def _verdict(measurement: Measurement) -> str:

@@ -1,24 +1,28 @@
 """Every rule by which a result is refused or doubted. Each says what was seen, the limit, and the next step."""
 
-from collections.abc import Sequence
 from statistics import fmean, median
 
 from vlm_contract.codec import Absent
 from vlm_contract.measurement import Device, Measurement, Repetition, Setup, Verdict
 from vlm_profile.protocol import Protocol
+from vlm_profile.statistics import drift_percents
 
 
-def judge(
-    measurement: Measurement, protocol: Protocol, *, nonfinite_outputs: Sequence[str] = (), failure: str = ""
-) -> tuple[Verdict, ...]:
+def judge(measurement: Measurement, protocol: Protocol, *, failure: str = "") -> tuple[Verdict, ...]:
     """All verdicts on a record; none means that it may be ranked."""
     if failure:
         return (check_worker(failure),)
     verdicts = (
-        check_nonfinite(nonfinite_outputs),
+        check_nonfinite(measurement),
+        check_output(measurement, protocol),
+        check_cached(measurement, protocol),
+        check_fallback(measurement),
+        check_threads(measurement),
         check_zero_memory(measurement),
         check_little(measurement, protocol),
         check_contended(measurement, protocol),
+        warn_if_neighbours(measurement, protocol),
+        check_drift(measurement, protocol),
         check_unstable(measurement, protocol),
         warn_if_few(measurement, protocol),
     )
@@ -36,8 +40,9 @@ def check_worker(failure: str) -> Verdict:
     )
 
 
-def check_nonfinite(outputs: Sequence[str]) -> Verdict | None:
-    """`nonfinite`: a NaN or an infinity in these outputs. Figures cannot hold one: they come from whole numbers."""
+def check_nonfinite(measurement: Measurement) -> Verdict | None:
+    """`nonfinite`: a NaN or an infinity in an output. Figures cannot hold one: they come from whole numbers."""
+    outputs = sorted({name for repetition in measurement.repetitions for name in repetition.nonfinite})
     if not outputs:
         return None
     return Verdict(
@@ -46,6 +51,69 @@ def check_nonfinite(outputs: Sequence[str]) -> Verdict | None:
         seen=f"NaN or infinity in {', '.join(outputs)}",
         limit="finite outputs only",
         next_step="Check the artifact's parity with vlm-export; FP16 overflows where FP32 does not.",
+    )
+
+
+def check_output(measurement: Measurement, protocol: Protocol) -> Verdict | None:
+    """`output`: while timed the model answered otherwise than before."""
+    outputs = sorted({name for repetition in measurement.repetitions for name in repetition.unlike})
+    if not outputs:
+        return None
+    return Verdict(
+        code="output",
+        level="invalid",
+        seen=f"{', '.join(outputs)} differed, while timed, from the answers before",
+        limit=f"{protocol.outputs_within_percent:g} % of the largest magnitude",
+        next_step="A runtime that gives an answer before it is finished, or an old one, times nothing: report it.",
+    )
+
+
+def check_cached(measurement: Measurement, protocol: Protocol) -> Verdict | None:
+    """`cached`: one repeated input is faster than inputs that take turns."""
+    pairs = [(median(r.repeated_ns), median(r.samples_ns)) for r in measurement.repetitions if r.repeated_ns]
+    if not pairs or isinstance(measurement.setup.fps, float) or measurement.setup.streams > 1:
+        return None
+    percent = 100 * (1 - median(repeated / varied for repeated, varied in pairs))
+    if percent <= protocol.cached_percent:
+        return None
+    return Verdict(
+        code="cached",
+        level="invalid",
+        seen=f"one input again and again is {percent:.0f} % faster than inputs that take turns",
+        limit=f"{protocol.cached_percent:g} %",
+        next_step="Look for a cache of answers in the model or the runtime; a quiet machine rules out chance.",
+    )
+
+
+def check_fallback(measurement: Measurement) -> Verdict | None:
+    """`fallback`: part of the model ran elsewhere than asked."""
+    seen = next((r.fallback for r in measurement.repetitions if r.fallback), "")
+    if not seen:
+        return None
+    return Verdict(
+        code="fallback",
+        level="invalid",
+        seen=seen,
+        limit="every node on the provider asked for",
+        next_step="vlm-profile doctor says why a provider is missing; --runtime onnxruntime measures the CPU.",
+    )
+
+
+def check_threads(measurement: Measurement) -> Verdict | None:
+    """`threads`: more threads ran than were asked for, or on other CPUs."""
+    setup = measurement.setup
+    allowed = setup.threads * setup.streams
+    seen = max((r.threads_seen for r in measurement.repetitions if isinstance(r.threads_seen, int)), default=0)
+    asked = setup.options.get("cpus")
+    elsewhere = [r.cpus for r in measurement.repetitions if asked and ",".join(map(str, r.cpus)) != asked]
+    if seen <= allowed and not elsewhere:
+        return None
+    return Verdict(
+        code="threads",
+        level="invalid",
+        seen=f"CPUs {elsewhere[0]}" if elsewhere else f"{seen} threads ran",
+        limit=f"CPUs {asked}" if elsewhere else f"{setup.threads} threads × {setup.streams} streams",
+        next_step="The runtime does not keep to its threads: measure with those that it takes.",
     )
 
 
@@ -70,7 +138,7 @@ def check_little(measurement: Measurement, protocol: Protocol) -> Verdict | None
     which is for `unstable` to say.
     """
     throughput, setup = measurement.throughput, measurement.setup
-    if isinstance(throughput, Absent):
+    if isinstance(throughput, Absent) or not measurement.repetitions:
         return None
     mean_s = median(fmean(repetition.samples_ns) for repetition in measurement.repetitions) / 1e9
     ratio = throughput.images_per_s * mean_s / (setup.batch * setup.streams)
@@ -107,7 +175,7 @@ def contention(repetition: Repetition, setup: Setup, device: Device, protocol: P
         return "the kernel's counters could not be read"
     context, wall_s = repetition.context, repetition.context[-1].at_s
     wait = sum(window.run_queue_wait_s for window in context) / (wall_s * setup.threads)
-    foreign = sum(window.machine_busy_s - window.cpu_s for window in context) / (wall_s * device.usable_cpus)
+    foreign = sum(window.our_cpus_busy_s - window.cpu_s for window in context) / (wall_s * device.usable_cpus)
     steal = sum(window.steal_s for window in context) / (wall_s * device.cpus)
     shares = (
         ("run-queue wait", wait * 100, protocol.run_queue_wait_percent),
@@ -115,6 +183,43 @@ def contention(repetition: Repetition, setup: Setup, device: Device, protocol: P
         ("steal", steal * 100, protocol.steal_percent),
     )
     return ", ".join(f"{name} {share:.1f} %" for name, share, limit in shares if share > limit)
+
+
+def warn_if_neighbours(measurement: Measurement, protocol: Protocol) -> Verdict | None:
+    """`neighbours`: others kept CPUs busy that we may not use; they share memory and clocks with us all the same."""
+    shares = [
+        sum(w.machine_busy_s - max(w.our_cpus_busy_s, w.cpu_s) for w in r.context)
+        / (r.context[-1].at_s * measurement.device.cpus)
+        for r in measurement.repetitions
+        if r.context
+    ]
+    percent = 100 * max(shares, default=0.0)
+    if percent <= protocol.neighbours_percent:
+        return None
+    return Verdict(
+        code="neighbours",
+        level="warning",
+        seen=f"others used {percent:.0f} % of the machine, on CPUs that are not ours",
+        limit=f"{protocol.neighbours_percent:g} %; the interval is taken as ±10 % at least",
+        next_step="Measure again when the rest of the machine is idle.",
+    )
+
+
+def check_drift(measurement: Measurement, protocol: Protocol) -> Verdict | None:
+    """`drift`: latency moves over the measured loop, in the median process; a sustained run is expected to."""
+    if protocol.soak_s or measurement.setup.streams > 1 or not measurement.repetitions:
+        return None
+    slopes, quarters = zip(*(drift_percents(r.samples_ns) for r in measurement.repetitions), strict=True)
+    slope, quarter = median(slopes), median(quarters)
+    if abs(slope) <= protocol.drift_slope_percent and abs(quarter) <= protocol.drift_quarter_percent:
+        return None
+    return Verdict(
+        code="drift",
+        level="invalid",
+        seen=f"over the loop latency moves by {slope:+.1f} %, its last quarter is {quarter:+.1f} % off the first",
+        limit=f"±{protocol.drift_slope_percent:g} % and ±{protocol.drift_quarter_percent:g} %",
+        next_step="Wait until clocks and temperature have settled, or ask for a sustained run: --soak 10m.",
+    )
 
 
 def check_unstable(measurement: Measurement, protocol: Protocol) -> Verdict | None:

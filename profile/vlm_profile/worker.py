@@ -7,29 +7,32 @@ and at the end what it found, or why not. It hands over before teardown: a crash
 import gc
 import itertools
 import json
+import os
 import resource
 import sys
 import time
 from array import array
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from statistics import median
 from typing import Any, TextIO
 
 from vlm_contract.codec import Absent, decode, encode
 from vlm_contract.errors import VlmError
 from vlm_contract.manifest import TensorSpec
-from vlm_contract.measurement import Context, Repetition, RuntimeUsed
+from vlm_contract.measurement import Canary, Repetition, RuntimeUsed, Setup
 from vlm_contract.processes import die_with
+from vlm_profile.canary import canary
+from vlm_profile.fidelity import Witness
 from vlm_profile.inputs import random_feeds
-from vlm_profile.kernel import Counters, read_counters, reset_peak, rss_bytes
+from vlm_profile.kernel import reset_peak, rss_bytes, thread_cpu_s
+from vlm_profile.loops import Clock, Feed, Samples, at_frame_rate, back_to_back, for_seconds, side_by_side, warm_up
 from vlm_profile.protocol import Protocol
 from vlm_profile.runtimes import Runtime, runtimes
+from vlm_profile.runtimes._device_memory import DEVICE_PEAK
 
-Clock = Callable[[], int]  # nanoseconds
-Feed = Mapping[str, Any]
+BUSY_SHARE = 0.05  # of the measured loop, from which on a thread counts as one that ran
 
 
 @dataclass(frozen=True)
@@ -38,7 +41,7 @@ class Spec:
 
     runtime: str
     model: str  # path
-    threads: int
+    setup: Setup
     memory_limit_bytes: int  # of address space
     parent: int  # process id
     inputs: tuple[TensorSpec, ...]  # every dimension known; empty for a probe
@@ -56,7 +59,6 @@ class Findings:
     runtime: RuntimeUsed
     versions: dict[str, str]
     repetition: Repetition | Absent  # absent from a probe
-    nonfinite_outputs: tuple[str, ...]
 
 
 class Phases:
@@ -77,7 +79,6 @@ class Phases:
 def main() -> int:
     spec: Spec = decode(Spec, json.load(sys.stdin))
     die_with(spec.parent)
-    resource.setrlimit(resource.RLIMIT_AS, (spec.memory_limit_bytes, spec.memory_limit_bytes))
     with open(int(sys.argv[1]), "w") as channel:
         try:
             work(spec, lambda kind, value: send(channel, kind, value))
@@ -92,110 +93,115 @@ def work(spec: Spec, send: Callable[[str, Any], None], clock: Clock = time.perf_
     """Import, load, first inference, warm-up, measure; hand over what was found before the runtime is torn down."""
     phases = Phases(send, clock)
     kind = runtimes()[spec.runtime]
+    confine(spec, kind)
     with phases.phase("import"):
         kind.import_library()
+    before = canary()  # its memory is gone before the peak begins anew
     reset_peak()
     baseline = rss_bytes("VmRSS")
     with phases.phase("load"):
-        runtime = kind(Path(spec.model), spec.threads)
+        runtime = kind(Path(spec.model), spec.setup.threads, spec.setup.options)
     with runtime:
-        repetition, nonfinite = (
-            measured(spec, runtime, phases, clock, baseline)
+        found = (
+            measured(spec, runtime, phases, clock, baseline, before)
             if spec.inputs
-            else (Absent("only a look at the model"), ())
+            else Absent("only a look at the model")
         )
-        send("findings", encode(Findings(runtime.inputs, runtime.used, versions(), repetition, nonfinite)))
+        send("findings", encode(Findings(runtime.inputs, runtime.used, versions(), found)))
+
+
+def confine(spec: Spec, kind: type[Runtime]) -> None:
+    """Bound the memory, and stay on the CPUs asked for. CUDA maps far more addresses than it uses: no bound there."""
+    if kind.device == "cpu":
+        resource.setrlimit(resource.RLIMIT_AS, (spec.memory_limit_bytes, spec.memory_limit_bytes))
+    if cpus := spec.setup.options.get("cpus"):
+        os.sched_setaffinity(0, map(int, str(cpus).split(",")))
 
 
 def measured(
-    spec: Spec, runtime: Runtime, phases: Phases, clock: Clock, baseline: int | Absent
-) -> tuple[Repetition, tuple[str, ...]]:
-    """One repetition, and the names of the outputs that were not finite."""
-    feeds = random_feeds(spec.inputs, spec.protocol.inputs, spec.seed)
+    spec: Spec,
+    runtime: Runtime,
+    phases: Phases,
+    clock: Clock,
+    baseline: int | Absent,
+    before: tuple[float, float],
+) -> Repetition:
+    """One repetition."""
+    protocol, device_ns = spec.protocol, array("q")
+    feeds = random_feeds(spec.inputs, protocol.inputs, spec.seed)
     turns = itertools.cycle(feeds)
     gc.disable()  # a collection inside an inference would be counted as its time
     with phases.phase("first"):
         runtime.run(next(turns))
     with phases.phase("warmup"):
-        warmup_ns = warm_up(runtime.run, turns, spec.protocol, clock)
+        seconds = protocol.warmup_s_gpu if runtime.device == "cuda" else protocol.warmup_s
+        warmup_ns = warm_up(runtime.run, turns, protocol, seconds, clock)
+        witness = Witness(runtime, feeds)
     with phases.phase("measure"):
-        samples_ns, measure_s, context = sample(runtime.run, turns, spec.protocol, clock)
-    peak = rss_bytes("VmHWM")
-    repetition = Repetition(
+        threads_before, began_s = thread_cpu_s(), time.time()
+        samples = timed(spec, runtime, feeds, witness, device_ns, clock)
+        threads_seen = threads_that_ran(threads_before, samples.seconds)
+        cpus = tuple(sorted(os.sched_getaffinity(0)))
+    peak, after = rss_bytes("VmHWM"), canary()
+    repeated_ns = repeated(runtime, feeds[0], protocol, clock)
+    memory = dict(runtime.memory())
+    return Repetition(
         order=spec.order,
         attempt=spec.attempt,
         phases_s=phases.seconds,
         warmup_ns=tuple(warmup_ns),
-        samples_ns=tuple(samples_ns),
-        measure_s=measure_s,
-        context=context,
+        samples_ns=tuple(samples.ns),
+        device_ns=tuple(device_ns),
+        repeated_ns=tuple(repeated_ns),
+        measure_s=samples.seconds,
+        began_s=began_s,
+        frames=samples.frames,
+        dropped=samples.dropped,
+        context=tuple(samples.context),
+        readings=(),
+        canary=Canary(before[0], after[0], before[1], after[1]),
         baseline_rss_bytes=baseline,
         peak_rss_bytes=peak,
+        device_peak_bytes=memory.pop(DEVICE_PEAK, Absent(f"{runtime.name} counts no memory of a device")),
+        by_source=memory,
+        unlike=witness.unlike(protocol.outputs_within_percent),
+        nonfinite=witness.nonfinite(),
+        fallback=runtime.fallback(),
+        threads_seen=threads_seen,
+        cpus=cpus,
     )
-    return repetition, nonfinite_outputs(runtime, feeds)
 
 
-def warm_up(run: Callable[[Feed], Any], feeds: Iterator[Feed], protocol: Protocol, clock: Clock) -> "array[int]":
-    """Run until the medians of two windows in a row agree; the samples, in nanoseconds."""
-    begin = clock()
-    last = begin + round(protocol.warmup_s_max * 1e9)
-    samples = _window(run, feeds, protocol.warmup_iterations, protocol.warmup_s, last, clock)
-    before = None
-    while clock() < last:
-        window = _window(run, feeds, protocol.warmup_window_iterations, protocol.warmup_window_s, last, clock)
-        samples.extend(window)
-        now = median(window)
-        if before is not None and abs(now - before) <= before * protocol.warmup_within_percent / 100:
-            break
-        before = now
-    return samples
-
-
-def sample(
-    run: Callable[[Feed], Any],
-    feeds: Iterator[Feed],
-    protocol: Protocol,
+def timed(
+    spec: Spec,
+    runtime: Runtime,
+    feeds: Sequence[Feed],
+    witness: Witness,
+    device_ns: "array[int]",
     clock: Clock,
-    look: Callable[[], Counters] = read_counters,
-) -> tuple["array[int]", float, tuple[Context, ...]]:
-    """The measured loop: nanoseconds of each inference, wall seconds of the whole, and what the kernel saw.
-
-    The loop ends at a look at the counters: so the context covers all of it, and an iteration costs one comparison.
-    """
-    samples = array("q")
-    append = samples.append
-    context: list[Context] = []
-    every = round(protocol.context_s * 1e9)
-    counters = _look(look)
-    begin = clock()
-    next_look = begin + every
-    while True:
-        feed = next(feeds)
-        start = clock()
-        run(feed)
-        end = clock()
-        append(end - start)
-        if end < next_look:
-            continue
-        earlier, counters = counters, _look(look)
-        if earlier and counters:
-            context.append(counters.since(earlier, (end - begin) / 1e9))
-        if _enough(len(samples), (end - begin) / 1e9, protocol):
-            return samples, (end - begin) / 1e9, tuple(context)
-        next_look = end + every
+) -> Samples:
+    """The measured loop that the setup asks for."""
+    setup, protocol, turns = spec.setup, spec.protocol, itertools.cycle(feeds)
+    if isinstance(setup.fps, float):
+        return at_frame_rate(runtime.run, turns, setup.fps, protocol, clock)
+    if setup.streams > 1:
+        return side_by_side(runtime.run, [itertools.cycle(feeds) for _ in range(setup.streams)], protocol, clock)
+    note = None if runtime.device_ns() is None else lambda: device_ns.append(runtime.device_ns() or 0)
+    return back_to_back(runtime.run, turns, protocol, clock, after=witness.see, note=note)
 
 
-def nonfinite_outputs(runtime: Runtime, feeds: list[dict[str, Any]]) -> tuple[str, ...]:
-    """Names of the floating-point outputs that hold a NaN or an infinity for one of the feeds."""
-    import numpy
+def repeated(runtime: Runtime, feed: Feed, protocol: Protocol, clock: Clock) -> "array[int]":
+    """Calls with one input: a model that keeps its answers gives these faster than others."""
+    last = clock() + round(4 * protocol.repeated_s * 1e9)
+    return for_seconds(runtime.run, itertools.repeat(feed), protocol.iterations_slow, protocol.repeated_s, last, clock)
 
-    found = {
-        tensor.name
-        for feed in feeds
-        for tensor, output in zip(runtime.outputs, runtime.run(feed), strict=True)
-        if output.dtype.kind == "f" and not numpy.isfinite(output).all()
-    }
-    return tuple(sorted(found))
+
+def threads_that_ran(before: Mapping[int, float], seconds: float) -> int | Absent:
+    """Threads of this process that had a CPU for a share of the last `seconds`."""
+    now = thread_cpu_s()
+    if not now:
+        return Absent("the kernel does not say what threads ran")
+    return sum(1 for thread, cpu_s in now.items() if cpu_s - before.get(thread, 0.0) > BUSY_SHARE * seconds)
 
 
 def versions() -> dict[str, str]:
@@ -209,34 +215,6 @@ def send(channel: TextIO, kind: str, value: Any) -> None:
     """One message: a line of JSON with one member."""
     channel.write(json.dumps({kind: value}, allow_nan=False) + "\n")
     channel.flush()
-
-
-def _window(
-    run: Callable[[Feed], Any], feeds: Iterator[Feed], iterations: int, seconds: float, last: int, clock: Clock
-) -> "array[int]":
-    """At least `iterations` and `seconds`, and no further than the time `last`."""
-    samples = array("q")
-    until = clock() + round(seconds * 1e9)
-    while True:
-        feed = next(feeds)
-        start = clock()
-        run(feed)
-        end = clock()
-        samples.append(end - start)
-        if end >= last or (end >= until and len(samples) >= iterations):
-            return samples
-
-
-def _enough(count: int, seconds: float, protocol: Protocol) -> bool:
-    usual = seconds >= protocol.measure_s and count >= protocol.iterations
-    return usual or (seconds >= protocol.measure_s_max and count >= protocol.iterations_slow)
-
-
-def _look(look: Callable[[], Counters]) -> Counters | None:
-    try:
-        return look()
-    except OSError:
-        return None
 
 
 if __name__ == "__main__":

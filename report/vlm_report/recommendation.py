@@ -5,10 +5,11 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from vlm_contract.codec import Absent
+from vlm_contract.conditions import Condition
 from vlm_contract.manifest import Accuracy, ArtifactManifest
 from vlm_contract.measurement import Latency, Measurement
 from vlm_report.records import HOST, Entry, Records
-from vlm_report.requirements import Requirement
+from vlm_report.requirements import failures
 
 BATCH = 1
 ACCURACY_REACH_POINTS = 1.0  # how much accuracy speed may cost
@@ -47,7 +48,7 @@ class LeftOut:
 class Recommendation:
     """The pick, what it was picked from, and what stood beside it."""
 
-    requirements: tuple[Requirement, ...]
+    requirements: tuple[Condition, ...]
     candidates: tuple[Candidate, ...]  # comparable with each other; fastest first
     feasible: tuple[Candidate, ...]  # candidates that meet every requirement; fastest first
     front: tuple[Candidate, ...]  # feasible and not dominated; fastest first
@@ -58,7 +59,7 @@ class Recommendation:
     to_type: str  # the command that comes next where nothing could be picked; else empty
 
 
-def recommend(records: Records, requirements: Sequence[Requirement] = ()) -> Recommendation:
+def recommend(records: Records, requirements: Sequence[Condition] = ()) -> Recommendation:
     """Recommend an artifact for this host at batch 1.
 
     Candidates are accepted artifacts with an accuracy and a valid, comparable measurement, all on one machine: that of
@@ -67,7 +68,7 @@ def recommend(records: Records, requirements: Sequence[Requirement] = ()) -> Rec
     entries = [entry for entry in records.entries() if _asked_about(entry)]
     able, left_out = _split([(entry, why_not(entry)) for entry in entries])
     candidates, elsewhere = _split([(entry, _unlike(entry, able)) for entry in able])
-    feasible, short = _split([(entry, _failures(entry, requirements)) for entry in candidates])
+    feasible, short = _split([(entry, failures(requirements, entry)) for entry in candidates])
     ranked = _ranked(feasible)
     pick = _pick(ranked)
     return Recommendation(
@@ -115,8 +116,9 @@ def same_latency(one: Latency, other: Latency) -> bool:
 
 
 def _asked_about(entry: Entry) -> bool:
-    measurement = entry.measurement
-    return isinstance(measurement, Absent) or (measurement.target, measurement.setup.batch) == (HOST, BATCH)
+    """About rows of this host at the batch, one call after the other: frames at a rate of their own wait for others."""
+    m = entry.measurement
+    return isinstance(m, Absent) or ((m.target, m.setup.batch) == (HOST, BATCH) and isinstance(m.setup.fps, Absent))
 
 
 def _split(judged: Iterable[tuple[Entry, str]]) -> tuple[list[Entry], list[LeftOut]]:
@@ -137,10 +139,6 @@ def _conditions(measurement: Measurement) -> tuple[object, ...]:
     device, setup = measurement.device, measurement.setup
     machine = (device.cpu, device.usable_cpus, device.memory_bytes, device.gpu, device.power_mode)
     return *machine, setup.streams, setup.scope
-
-
-def _failures(entry: Entry, requirements: Iterable[Requirement]) -> str:
-    return "; ".join(filter(None, (requirement.failure(entry) for requirement in requirements)))
 
 
 def _ranked(entries: Iterable[Entry]) -> tuple[Candidate, ...]:

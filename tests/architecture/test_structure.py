@@ -15,7 +15,9 @@ MAY_IMPORT = {
     "vlm_targets": {"vlm_contract"},
     "vlm_train": {"vlm_contract"},
     "vlm_export": {"vlm_contract", "vlm_targets", "vlm_train.backbones", "vlm_train.data", "vlm_train.weights"},
-    "vlm_profile": {"vlm_contract", "vlm_targets", "vlm_train.backbones", "vlm_train.data"},
+    "vlm_profile": {
+        *("vlm_contract", "vlm_targets", "vlm_train.backbones", "vlm_train.data", "vlm_export.tensorrt.api"),
+    },
     "vlm_report": {"vlm_contract", "vlm_targets", "vlm_profile"},
 }
 

@@ -11,11 +11,20 @@ import pytest
 
 from vlm_contract.codec import Absent
 from vlm_contract.manifest import TensorSpec
-from vlm_contract.measurement import ArtifactUsed, Context, Device, Measurement, Repetition, RuntimeUsed, Setup
+from vlm_contract.measurement import (
+    ArtifactUsed,
+    Canary,
+    Context,
+    Device,
+    Measurement,
+    Repetition,
+    RuntimeUsed,
+    Setup,
+)
 from vlm_contract.workspace import Workspace
 from vlm_profile import session
 from vlm_profile.protocol import FULL, Protocol
-from vlm_profile.statistics import latency_of, memory_of, throughput_of
+from vlm_profile.statistics import cold_start_of, latency_of, memory_of, pacing_of, sustained_of, throughput_of
 from vlm_profile.worker import Findings, Spec
 
 WEIGHTS = numpy.arange(12, dtype=numpy.float32).reshape(4, 3) / 7
@@ -58,6 +67,7 @@ def tiny_protocol() -> Protocol:
         measure_s=0.05,
         measure_s_max=0.1,
         context_s=0.02,
+        repeated_s=0.02,
     )
 
 
@@ -66,7 +76,14 @@ DEVICE = Device(
 )
 RUNTIME = RuntimeUsed("onnxruntime", version("onnxruntime"), "CPUExecutionProvider", {})
 QUIET = Context(
-    at_s=1.0, run_queue_wait_s=0.0, cpu_s=2.0, involuntary_switches=0, machine_busy_s=2.0, steal_s=0.0
+    at_s=1.0,
+    run_queue_wait_s=0.0,
+    cpu_s=2.0,
+    involuntary_switches=0,
+    machine_busy_s=2.0,
+    our_cpus_busy_s=2.0,
+    steal_s=0.0,
+    cpu_mhz=2000.0,
 )  # two threads of ours at work for one second
 
 
@@ -79,13 +96,27 @@ def repetition() -> Callable[..., Repetition]:
         plain = Repetition(
             order=0,
             attempt=1,
-            phases_s={"first": 0.02},
+            phases_s={"import": 0.5, "load": 0.1, "first": 0.02},
             warmup_ns=(),
             samples_ns=samples,
+            device_ns=(),
+            repeated_ns=samples[:10],
             measure_s=sum(samples) / 1e9,
+            began_s=1e9,
+            frames=0,
+            dropped=0,
             context=(QUIET,),
+            readings=(),
+            canary=Canary(50.0, 50.0, 50.0, 50.0),
             baseline_rss_bytes=50_000_000,
             peak_rss_bytes=80_000_000,
+            device_peak_bytes=Absent("it ran on the CPU"),
+            by_source={},
+            unlike=(),
+            nonfinite=(),
+            fallback="",
+            threads_seen=2,
+            cpus=(0, 1),
         )
         return replace(plain, **changes)
 
@@ -97,7 +128,7 @@ def measurement() -> Callable[..., Measurement]:
     """A record of these processes, not judged yet."""
 
     def made(*repetitions: Repetition, **changes: Any) -> Measurement:
-        setup = Setup(batch=1, threads=2, streams=1, scope="host arrays in, host arrays out")
+        setup = Setup(1, 2, 1, "host arrays in, host arrays out", Absent("one call after the other"), {})
         plain = Measurement(
             target="host",
             evidence="measured",
@@ -110,8 +141,11 @@ def measurement() -> Callable[..., Measurement]:
             latency=latency_of(repetitions),
             throughput=throughput_of(repetitions, setup),
             memory=memory_of(repetitions, 1000),
-            energy_mj_per_image=Absent("no sensor"),
-            temperature_c=Absent("no sensor"),
+            cold_start=cold_start_of(repetitions),
+            pacing=pacing_of(repetitions, setup),
+            sustained=sustained_of(repetitions, FULL),
+            energy=Absent("no sensor"),
+            temperature=Absent("no sensor"),
             verdicts=(),
             repetitions=tuple(repetitions),
             environment={},
@@ -132,10 +166,10 @@ class FakeWorker:
     def __call__(self, spec: Spec) -> Findings:
         inputs = (TensorSpec("x", ("batch", 4), "float32"),)
         if not spec.inputs:
-            return Findings(inputs, RUNTIME, {}, Absent("only a look"), ())
+            return Findings(inputs, RUNTIME, {}, Absent("only a look"))
         self.asked.append(spec)
         answered = replace(self.answer(spec), order=spec.order, attempt=spec.attempt)
-        return Findings(inputs, RUNTIME, {}, answered, ())
+        return Findings(inputs, RUNTIME, {}, answered)
 
 
 @pytest.fixture

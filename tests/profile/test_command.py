@@ -14,11 +14,13 @@ import pytest
 from vlm_profile.__main__ import main, parser, request_of
 from vlm_profile.protocol import FULL, QUICK
 
+BRIEF = ("--threads", "1", "--batch", "1", "--wait-quiet", "0")
+
 
 @pytest.fixture
 def started(tiny_model: Path, tmp_path: Path) -> Callable[[], "subprocess.Popen[str]"]:
     """The command at work on the tiny model, with a worker alive."""
-    words = ["--artifact", str(tiny_model), "--workspace", str(tmp_path / "w"), "--threads", "1", "--batch", "1"]
+    words = ["--artifact", str(tiny_model), "--workspace", str(tmp_path / "w"), *BRIEF]
 
     def start() -> "subprocess.Popen[str]":
         command = subprocess.Popen([sys.executable, "-m", "vlm_profile", *words], stderr=subprocess.PIPE, text=True)
@@ -57,10 +59,15 @@ def test_options_become_a_request() -> None:
     assert request.input_shapes == {"in:0": (1, 3, 8, 8)}
     assert request.artifacts == (Path("a"), Path("b"), Path("c"))
     assert request_of(parser().parse_args(["--max-seconds", "9"])).protocol == FULL.within(9)
+    assert request_of(parser().parse_args(["--soak", "10m"])).protocol == FULL.soaked(600)
+    words = ["--batch", "auto", "--threads", "auto", "--streams", "1,2", "--fps", "30"]
+    sweeps = request_of(parser().parse_args(words))
+    assert (sweeps.batches, sweeps.threads, sweeps.streams, sweeps.fps) == ("auto", "auto", (1, 2), 30.0)
 
 
 @pytest.mark.parametrize(
-    "words", [["--batch", "0"], ["--batch", "1,x"], ["--input-shape", "1x3"], ["--max-seconds", "-1"]]
+    "words",
+    [["--batch", "0"], ["--batch", "1,x"], ["--input-shape", "1x3"], ["--max-seconds", "-1"], ["--soak", "10y"]],
 )
 def test_impossible_values_are_named(words: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     assert main(words) == 2
@@ -76,14 +83,14 @@ def test_a_page_in_place_of_a_model_is_one_sentence(tmp_path: Path, capsys: pyte
 def test_a_model_is_measured_and_the_summary_names_its_record(
     tiny_model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    words = ["--artifact", str(tiny_model), "--workspace", str(tmp_path / "w"), "--threads", "1", "--batch", "1"]
+    words = ["--artifact", str(tiny_model), "--workspace", str(tmp_path / "w"), *BRIEF]
     code = main([*words, "--max-seconds", "0.5", "--json", "--show-invalid"])
     *table, last = capsys.readouterr().out.splitlines()
     (row,) = json.loads(last)["measurements"]
     assert code == (0 if row["status"] == "valid" else 1)
     assert Path(row["file"]).is_file()
     assert row["latency"]["processes"] == 2
-    assert table[0].split()[:2] == ["artifact", "precision"]
+    assert table[0].split()[:2] == ["artifact", "runtime"]
     assert any(": few (warning): " in line for line in table)
 
 

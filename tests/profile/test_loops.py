@@ -1,15 +1,18 @@
-"""The loops of the worker, exact and instant under a clock that only a run moves forward."""
+"""The timed loops, exact and instant under a clock that only a run, or a sleep, moves forward."""
 
 import itertools
+import threading
+import time
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from vlm_profile.kernel import Counters
+from vlm_profile.loops import at_frame_rate, back_to_back, side_by_side, warm_up
 from vlm_profile.protocol import FULL, Protocol
-from vlm_profile.worker import sample, warm_up
 
 MS = 1_000_000
 
@@ -29,10 +32,13 @@ class FakeClock:
         self.fed.append(feed)
         self.now += round(next(self.durations) * MS)
 
+    def sleep(self, seconds: float) -> None:
+        self.now += round(seconds * 1e9)
+
     def counters(self) -> Counters:
         """Two threads at work, one of them waiting a tenth of the time."""
         seconds = self.now / 1e9
-        return Counters(seconds / 10, 2 * seconds, self.now // MS, 3 * seconds, 0.0)
+        return Counters(seconds / 10, 2 * seconds, self.now // MS, 3 * seconds, 0.0, 2 * seconds, 2000.0)
 
 
 def feeds() -> Iterator[dict[str, Any]]:
@@ -41,9 +47,9 @@ def feeds() -> Iterator[dict[str, Any]]:
 
 def test_every_sample_is_the_time_of_one_run() -> None:
     clock = FakeClock(10, 20, 30, 40)
-    samples, seconds, _ = sample(clock.run, feeds(), FULL, clock, clock.counters)
-    assert list(samples[:5]) == [10 * MS, 20 * MS, 30 * MS, 40 * MS, 40 * MS]
-    assert seconds == sum(samples) / 1e9
+    timed = back_to_back(clock.run, feeds(), FULL, clock, clock.counters)
+    assert list(timed.ns[:5]) == [10 * MS, 20 * MS, 30 * MS, 40 * MS, 40 * MS]
+    assert timed.seconds == sum(timed.ns) / 1e9
 
 
 @pytest.mark.parametrize(
@@ -57,23 +63,23 @@ def test_every_sample_is_the_time_of_one_run() -> None:
 )
 def test_a_process_stops_at_the_time_and_the_iterations_of_the_protocol(ms: int, count: int) -> None:
     clock = FakeClock(ms)
-    samples, _, _ = sample(clock.run, feeds(), FULL, clock, clock.counters)
-    assert len(samples) == count
+    timed = back_to_back(clock.run, feeds(), FULL, clock, clock.counters)
+    assert len(timed.ns) == count
 
 
 def test_inputs_take_turns() -> None:
     clock = FakeClock(100)
-    sample(clock.run, feeds(), FULL, clock, clock.counters)
+    back_to_back(clock.run, feeds(), FULL, clock, clock.counters)
     assert clock.fed[:4] == [{"x": 0}, {"x": 1}, {"x": 2}, {"x": 0}]
 
 
 def test_the_context_covers_the_whole_loop_in_windows_of_200_ms() -> None:
     clock = FakeClock(10)
-    _, seconds, context = sample(clock.run, feeds(), FULL, clock, clock.counters)
-    assert [round(window.at_s, 3) for window in context] == [round(0.2 * n, 3) for n in range(1, 11)]
-    assert sum(window.run_queue_wait_s for window in context) == pytest.approx(seconds / 10)
-    assert sum(window.cpu_s for window in context) == pytest.approx(2 * seconds)
-    assert sum(window.involuntary_switches for window in context) == 2000
+    timed = back_to_back(clock.run, feeds(), FULL, clock, clock.counters)
+    assert [round(window.at_s, 3) for window in timed.context] == [round(0.2 * n, 3) for n in range(1, 11)]
+    assert sum(window.run_queue_wait_s for window in timed.context) == pytest.approx(timed.seconds / 10)
+    assert sum(window.cpu_s for window in timed.context) == pytest.approx(2 * timed.seconds)
+    assert sum(window.involuntary_switches for window in timed.context) == 2000
 
 
 def test_without_counters_there_are_samples_and_no_context() -> None:
@@ -81,41 +87,117 @@ def test_without_counters_there_are_samples_and_no_context() -> None:
         raise FileNotFoundError
 
     clock = FakeClock(10)
-    samples, _, context = sample(clock.run, feeds(), FULL, clock, uncounted)
-    assert len(samples) == 200
-    assert context == ()
+    timed = back_to_back(clock.run, feeds(), FULL, clock, uncounted)
+    assert len(timed.ns) == 200
+    assert timed.context == []
 
 
 def test_warm_up_ends_where_two_windows_agree() -> None:
     clock = FakeClock(10)
-    warm_up(clock.run, feeds(), FULL, clock)
+    warm_up(clock.run, feeds(), FULL, FULL.warmup_s, clock)
     assert clock.now == (500 + 250 + 250) * MS
 
 
 def test_warm_up_goes_on_while_it_gets_faster() -> None:
     clock = FakeClock(*[10.0] * 50, *[8.0] * 32, *[6.0] * 42, 5.0)
-    warm_up(clock.run, feeds(), FULL, clock)
+    warm_up(clock.run, feeds(), FULL, FULL.warmup_s, clock)
     assert clock.now > 1500 * MS
 
 
 @pytest.mark.parametrize(("ms", "seconds"), [(4000, 12), (20_000, 20)])
 def test_warm_up_is_cut_off_at_its_cap(ms: int, seconds: int) -> None:
     clock = FakeClock(ms)
-    warm_up(clock.run, feeds(), FULL, clock)
+    warm_up(clock.run, feeds(), FULL, FULL.warmup_s, clock)
     assert clock.now == seconds * 1000 * MS
 
 
 def test_warm_up_that_never_settles_is_cut_off_at_its_cap() -> None:
     clock = FakeClock(*itertools.islice(itertools.cycle([*[10.0] * 25, *[20.0] * 13]), 2000))
-    warm_up(clock.run, feeds(), FULL, clock)
+    warm_up(clock.run, feeds(), FULL, FULL.warmup_s, clock)
     assert 10_000 * MS <= clock.now <= 10_020 * MS
 
 
 def test_a_time_limit_shortens_every_loop() -> None:
     clock = FakeClock(10)
     limited: Protocol = FULL.within(2.0)
-    warm_up(clock.run, feeds(), limited, clock)
-    sample(clock.run, feeds(), limited, clock, clock.counters)
+    warm_up(clock.run, feeds(), limited, limited.warmup_s, clock)
+    back_to_back(clock.run, feeds(), limited, clock, clock.counters)
     assert clock.now <= 1000 * MS
     assert limited.seconds_max == 2.0
     assert replace(limited, name=FULL.name) != FULL
+
+
+def test_at_each_look_the_last_answer_is_shown_outside_the_clock() -> None:
+    clock = FakeClock(100)
+    shown: list[tuple[Any, Any]] = []
+
+    def seen(feed: Any, outputs: Any) -> None:
+        shown.append((feed, outputs))
+        clock.now += 7 * MS
+
+    timed = back_to_back(clock.run, feeds(), FULL, clock, clock.counters, after=seen)
+    assert set(timed.ns) == {100 * MS}
+    assert shown[0] == ({"x": 1}, None)
+    assert len(shown) == len(timed.context) > 20
+
+
+def test_a_note_is_taken_after_every_call_outside_the_clock() -> None:
+    clock = FakeClock(100)
+    notes: list[int] = []
+
+    def note() -> None:
+        notes.append(clock.now)
+        clock.now += MS
+
+    timed = back_to_back(clock.run, feeds(), FULL, clock, clock.counters, note=note)
+    assert set(timed.ns) == {100 * MS}
+    assert len(notes) == len(timed.ns)
+
+
+def test_a_fast_model_answers_every_frame_and_none_is_late() -> None:
+    clock = FakeClock(10)
+    timed = at_frame_rate(clock.run, feeds(), 25, FULL, clock, clock.counters, clock.sleep)
+    assert set(timed.ns) == {10 * MS}
+    assert (timed.frames, timed.dropped) == (len(timed.ns), 0)
+    assert timed.seconds == pytest.approx(len(timed.ns) / 25, abs=0.04)
+
+
+def test_a_slow_model_drops_frames_and_its_latency_holds_what_a_frame_waited() -> None:
+    clock = FakeClock(70)
+    timed = at_frame_rate(clock.run, feeds(), 25, FULL, clock, clock.counters, clock.sleep)
+    # Frames come at 0, 40, 80 ...: the first ends at 70; that of 40 has waited 30 and ends at 140, when that of 120 is
+    # the newest: that of 80 is dropped.
+    assert [ns // MS for ns in timed.ns[:3]] == [70, 100, 90]
+    assert timed.frames == len(timed.ns) + timed.dropped
+    assert timed.dropped == pytest.approx(timed.frames * (1 - 40 / 70), rel=0.1)
+
+
+def test_one_stall_drops_the_frames_that_came_meanwhile() -> None:
+    clock = FakeClock(10, 10, 170, 10)
+    timed = at_frame_rate(clock.run, feeds(), 25, FULL, clock, clock.counters, clock.sleep)
+    # The third frame comes at 80 and is answered at 250, when those of 120, 160, 200 and 240 have come: the last waits.
+    assert [ns // MS for ns in timed.ns[:5]] == [10, 10, 170, 20, 10]
+    assert timed.dropped == 3
+
+
+def test_streams_run_side_by_side_and_count_together() -> None:
+    protocol = replace(FULL, measure_s=0.2, measure_s_max=0.4, iterations=10, context_s=0.05)
+    meeting = threading.Barrier(2, timeout=5)  # holds each call until the other stream is in one too
+
+    def run(feed: Mapping[str, Any]) -> None:
+        with suppress(threading.BrokenBarrierError):
+            meeting.wait(0.5)
+        time.sleep(0.001)
+
+    timed = side_by_side(run, [feeds(), feeds()], protocol, time.perf_counter_ns)
+    assert len(timed.ns) >= 20
+    assert timed.seconds >= 0.2
+    assert min(timed.ns) >= MS
+
+
+def test_what_goes_wrong_in_a_stream_is_raised() -> None:
+    def run(feed: Mapping[str, Any]) -> None:
+        raise RuntimeError("the model broke")
+
+    with pytest.raises(RuntimeError, match="the model broke"):
+        side_by_side(run, [feeds(), feeds()], FULL, time.perf_counter_ns)

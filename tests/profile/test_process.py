@@ -14,7 +14,7 @@ import pytest
 
 from vlm_contract.codec import Absent
 from vlm_contract.manifest import TensorSpec
-from vlm_contract.measurement import Repetition
+from vlm_contract.measurement import Canary, Repetition, Setup
 from vlm_profile.process import COMMAND, TIMEOUT_S, WorkerFailed, run_worker
 from vlm_profile.protocol import FULL, Protocol
 from vlm_profile.worker import Spec
@@ -25,7 +25,8 @@ SAY = "import os, signal, sys, time; channel = int(sys.argv[1]); say = lambda te
 
 def spec_of(model: Path, protocol: Protocol = FULL, *, probe: bool = False) -> Spec:
     inputs = () if probe else (TensorSpec("x", (2, 4), "float32"),)
-    return Spec("onnxruntime", str(model), 1, 8 * 2**30, os.getpid(), inputs, protocol, 0, 3, 2)
+    setup = Setup(2, 1, 1, "host arrays in, host arrays out", Absent("one call after the other"), {})
+    return Spec("onnxruntime", str(model), setup, 8 * 2**30, os.getpid(), inputs, protocol, 0, 3, 2)
 
 
 def double(code: str) -> list[str]:
@@ -74,7 +75,9 @@ def test_the_real_worker_measures_a_model(tiny_model: Path, tiny_protocol: Proto
     assert isinstance(repetition.baseline_rss_bytes, int)
     assert repetition.peak_rss_bytes >= repetition.baseline_rss_bytes > 2**20
     assert findings.inputs == (TensorSpec("x", ("batch", 4), "float32"),)
-    assert findings.nonfinite_outputs == ()
+    assert (repetition.nonfinite, repetition.unlike, repetition.fallback) == ((), (), "")
+    assert isinstance(repetition.canary, Canary)
+    assert repetition.repeated_ns
 
 
 def test_a_probe_looks_and_does_not_measure(tiny_model: Path) -> None:

@@ -12,12 +12,15 @@ from vlm_contract.errors import VlmError
 from vlm_contract.measurement import Device, Latency, Measurement, Repetition
 from vlm_contract.workspace import Workspace
 from vlm_profile import session
+from vlm_profile.preflight import Preflight
 from vlm_profile.process import WorkerFailed
 from vlm_profile.protocol import FULL, QUICK, Protocol
-from vlm_profile.session import Request, measure
+from vlm_profile.rows import Request
+from vlm_profile.session import measure
 from vlm_profile.subjects import subject_at
 from vlm_profile.worker import Spec
 
+QUIET_MACHINE = Preflight((), {"governor": "performance"}, Absent("no sensor"))
 Made = Callable[..., Repetition]
 Fake = Callable[[Callable[[Spec], Repetition]], Any]
 
@@ -26,6 +29,7 @@ Fake = Callable[[Callable[[Spec], Repetition]], Any]
 def a_device_of_two_cpus(monkeypatch: pytest.MonkeyPatch) -> None:
     device = Device("a board", "a CPU", 4, 2, 2**33, Absent("none"), Absent("none"), "Linux", "x86_64")
     monkeypatch.setattr(session, "device_of", lambda: device)
+    monkeypatch.setattr(session, "wait_until_quiet", lambda seconds, line: QUIET_MACHINE)
 
 
 @pytest.fixture
@@ -209,7 +213,8 @@ def test_a_damaged_record_is_measured_anew(
     [
         ({"target": "hots"}, "no known target"),
         ({"threads": 3}, "leave 1 to 2"),
-        ({"runtime": "tensorflow"}, "tensorflow runs no onnx artifact"),
+        ({"runtime": "tensorflow"}, "'tensorflow' is no runtime"),
+        ({"runtime": "torch"}, "torch runs no onnx artifact"),
         ({"input_shapes": {"z": (1, 4)}}, "no such input"),
     ],
 )
@@ -270,13 +275,13 @@ def test_of_a_workspace_what_no_runtime_takes_is_passed_over_with_a_sentence(
     workspace: Workspace, tiny_model: Path, tiny_protocol: Protocol, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     model = subject_at(tiny_model)
-    engine = replace(model, used=replace(model.used, name="an-engine", format="trt"))
+    engine = replace(model, used=replace(model.used, name="an-engine", format="no-such-format"))
     monkeypatch.setattr(session, "subjects_of", lambda workspace, paths: (model, engine))
     measured = measure(workspace, Request(batches=(1,), threads=1, protocol=tiny_protocol))
     assert [record.artifact.name for record in measured.records.values()] == [model.used.name]
-    assert measured.skipped == ("an-engine is a trt artifact: no runtime of this version runs it.",)
+    assert measured.skipped == ("an-engine is a no-such-format artifact: no runtime here runs it.",)
     monkeypatch.setattr(session, "subjects_of", lambda workspace, paths: (engine,))
-    with pytest.raises(VlmError, match="an-engine is a trt artifact"):
+    with pytest.raises(VlmError, match="an-engine is a no-such-format artifact"):
         measure(workspace, Request(batches=(1,), threads=1, protocol=tiny_protocol))
 
 

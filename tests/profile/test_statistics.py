@@ -7,11 +7,22 @@ from dataclasses import replace
 import pytest
 
 from vlm_contract.codec import Absent
-from vlm_contract.measurement import Latency, Repetition, Setup, Throughput
-from vlm_profile.statistics import half_interval, latency_of, memory_of, percentile, throughput_of
+from vlm_contract.measurement import ColdStart, Latency, Pacing, Reading, Repetition, Setup, Sustained, Throughput
+from vlm_profile.protocol import FULL
+from vlm_profile.statistics import (
+    cold_start_of,
+    drift_percents,
+    half_interval,
+    latency_of,
+    memory_of,
+    pacing_of,
+    percentile,
+    sustained_of,
+    throughput_of,
+)
 
 Made = Callable[..., Repetition]
-SETUP = Setup(batch=8, threads=2, streams=1, scope="all of it")
+SETUP = Setup(8, 2, 1, "all of it", Absent("one call after the other"), {})
 
 
 def of_ms(repetition: Made, *samples_ms: float) -> Repetition:
@@ -98,3 +109,80 @@ def test_a_peak_that_cannot_be_one_is_absent(repetition: Made, peak: int, model_
 def test_a_missing_counter_is_absent_with_its_reason(repetition: Made) -> None:
     memory = memory_of([repetition(peak_rss_bytes=Absent("no /proc"))], 100)
     assert memory.peak_rss_bytes == Absent("no process read a memory counter")
+
+
+def test_memory_by_source_is_the_largest_of_each_and_a_device_without_a_counter_is_absent(repetition: Made) -> None:
+    memory = memory_of(
+        [
+            repetition(by_source={"engine weights": 10, "inputs and outputs": 3}, device_peak_bytes=100),
+            repetition(by_source={"engine weights": 11}, device_peak_bytes=90),
+        ],
+        1000,
+    )
+    assert memory.by_source == {"engine weights": 11, "inputs and outputs": 3}
+    assert memory.device_peak_bytes == 100
+    assert memory_of([repetition()], 1000).device_peak_bytes == Absent("it ran on the CPU")
+
+
+def test_the_devices_own_time_is_a_median_of_medians_and_absent_without_events(repetition: Made) -> None:
+    timed = latency_of([repetition(device_ns=(1_000_000, 2_000_000, 9_000_000)), repetition(device_ns=(4_000_000,))])
+    untimed = latency_of([repetition(), repetition(device_ns=(4_000_000,))])
+    assert isinstance(timed, Latency)
+    assert isinstance(untimed, Latency)
+    assert timed.device_ms_p50 == 3.0
+    assert isinstance(untimed.device_ms_p50, Absent)
+
+
+def test_a_cold_start_is_the_median_of_each_phase(repetition: Made) -> None:
+    phases = [{"import": i, "load": 2 * i, "first": 3 * i} for i in (1.0, 2.0, 9.0)]
+    assert cold_start_of([repetition(phases_s=each) for each in phases]) == ColdStart(2.0, 4.0, 6.0)
+    assert isinstance(cold_start_of([]), Absent)
+
+
+def test_frames_are_late_when_the_next_has_come(repetition: Made) -> None:
+    paced = replace(SETUP, fps=25.0)
+    processes = [of_ms(repetition, 40, 40.001, 10), of_ms(repetition, 80, 10, 10)]
+    found = pacing_of([replace(r, frames=5, dropped=2) for r in processes], paced)
+    assert found == Pacing(frames=10, dropped=4, late=2, deadline_ms=40.0)
+    assert isinstance(pacing_of(processes, SETUP), Absent)
+    assert isinstance(throughput_of(processes, paced), Absent)
+
+
+def test_drift_is_the_slope_over_the_whole_loop_and_the_last_quarter_beside_the_first() -> None:
+    rising = [1000 + n for n in range(1600)]
+    slope, quarter = drift_percents(rising)
+    assert slope == pytest.approx(100 * 1500 / 1800, rel=0.01)
+    assert quarter == pytest.approx(100 * 1200 / 1200, rel=0.01)
+    assert drift_percents([1, 2, 3]) == (0.0, 0.0)
+
+
+def soaked(repetition: Made, *latencies_ms: float) -> Repetition:
+    """Ten seconds at each latency."""
+    samples = tuple(round(ms * 1e6) for ms in latencies_ms for _ in range(round(10_000 / ms)))
+    return repetition(samples_ns=samples, measure_s=10.0 * len(latencies_ms))
+
+
+def test_a_sustained_run_settles_where_no_later_window_leaves_it(repetition: Made) -> None:
+    found = sustained_of([soaked(repetition, 10, 10, 12.5, 12.5, 12.5, 12.5)], FULL.soaked(600))
+    assert isinstance(found, Sustained)
+    assert [window.latency_ms_p50 for window in found.windows] == [10, 10, 12.5, 12.5, 12.5, 12.5]
+    assert (found.settled_ms, found.settled_after_s) == (12.5, 20.0)
+
+
+def test_a_sustained_run_that_never_settles_says_so(repetition: Made) -> None:
+    found = sustained_of([soaked(repetition, 10, 12.5, 10, 12.5)], FULL.soaked(600))
+    assert isinstance(found, Sustained)
+    assert isinstance(found.settled_ms, Absent)
+    assert isinstance(sustained_of([soaked(repetition, 10)], FULL), Absent)
+
+
+def test_a_window_holds_the_clock_and_the_hottest_sensor_of_its_time(repetition: Made) -> None:
+    process = soaked(repetition, 10, 10)
+    context = tuple(replace(process.context[0], at_s=at, cpu_mhz=mhz) for at, mhz in ((5.0, 2000.0), (15.0, 1500.0)))
+    readings = (
+        Reading(process.began_s + 5, {"temperature_c cpu": 50.0, "temperature_c gpu": 55.0, "power_w cpu": 99.0}),
+        Reading(process.began_s + 15, {"temperature_c cpu": 70.0}),
+    )
+    found = sustained_of([replace(process, context=context, readings=readings)], FULL.soaked(600))
+    assert isinstance(found, Sustained)
+    assert [(w.cpu_mhz, w.temperature_c) for w in found.windows] == [(2000.0, 55.0), (1500.0, 70.0)]

@@ -29,8 +29,8 @@ def test_a_quiet_and_steady_record_has_no_verdict(repetition: Made, measurement:
         # over one second: 2 threads of ours, 2 usable CPUs of 4
         ({"run_queue_wait_s": 0.040}, False),
         ({"run_queue_wait_s": 0.041}, True),
-        ({"machine_busy_s": 2.19}, False),
-        ({"machine_busy_s": 2.21}, True),
+        ({"our_cpus_busy_s": 2.19}, False),
+        ({"our_cpus_busy_s": 2.21}, True),
         ({"steal_s": 0.08}, False),
         ({"steal_s": 0.081}, True),
     ],
@@ -90,9 +90,69 @@ def test_zero_memory_leaves_the_other_figures_standing(repetition: Made, measure
 
 
 def test_nonfinite_outputs_are_invalid_and_named(repetition: Made, measurement: Record) -> None:
-    (verdict,) = judge(measurement(*[repetition()] * 5), FULL, nonfinite_outputs=("logits",))
+    (verdict,) = judge(measurement(*[repetition()] * 4, repetition(nonfinite=("logits",))), FULL)
     assert (verdict.code, verdict.level) == ("nonfinite", "invalid")
     assert "logits" in verdict.seen
+
+
+def test_an_output_that_differs_while_timed_is_named(repetition: Made, measurement: Record) -> None:
+    (verdict,) = judge(measurement(*[repetition()] * 4, repetition(unlike=("logits",))), FULL)
+    assert (verdict.code, verdict.level) == ("output", "invalid")
+    assert "logits" in verdict.seen
+
+
+@pytest.mark.parametrize(("repeated_ms", "cached"), [(9.0, False), (8.9, True), (11.0, False)])
+def test_cached(repetition: Made, measurement: Record, repeated_ms: float, cached: bool) -> None:
+    process = repetition(10.0, repeated_ns=(round(repeated_ms * 1e6),) * 5)
+    assert codes(measurement(*[process] * 5)) == ({"cached": "invalid"} if cached else {})
+
+
+def test_fallback_says_what_ran_elsewhere(repetition: Made, measurement: Record) -> None:
+    (verdict,) = judge(measurement(*[repetition(fallback="3 nodes ran on the CPU")] * 5), FULL)
+    assert (verdict.code, verdict.level, verdict.seen) == ("fallback", "invalid", "3 nodes ran on the CPU")
+
+
+@pytest.mark.parametrize(
+    ("options", "process", "wrong"),
+    [
+        ({}, {"threads_seen": 2}, False),
+        ({}, {"threads_seen": 3}, True),
+        ({}, {"threads_seen": Absent("not counted")}, False),
+        ({"cpus": "0,1"}, {"cpus": (0, 1)}, False),
+        ({"cpus": "0,1"}, {"cpus": (0, 1, 2)}, True),
+    ],
+)
+def test_threads(
+    repetition: Made, measurement: Record, options: dict[str, str], process: dict[str, Any], wrong: bool
+) -> None:
+    record = measurement(*[repetition(**process)] * 5)
+    record = replace(record, setup=replace(record.setup, options=options))
+    assert codes(record) == ({"threads": "invalid"} if wrong else {})
+
+
+@pytest.mark.parametrize(("machine_busy_s", "seen"), [(2.39, False), (2.41, True)])
+def test_neighbours(repetition: Made, measurement: Record, machine_busy_s: float, seen: bool) -> None:
+    window = replace(repetition().context[0], machine_busy_s=machine_busy_s)
+    record = measurement(*[repetition(context=(window,))] * 5)
+    assert codes(record) == ({"neighbours": "warning"} if seen else {})
+
+
+def moving(percent: float) -> tuple[int, ...]:
+    """320 samples that rise evenly by so much of their median."""
+    return tuple(round(10_000_000 * (1 + percent / 100 * (n / 319 - 0.5))) for n in range(320))
+
+
+@pytest.mark.parametrize(("percent", "drifts"), [(2.0, False), (-2.0, False), (4.0, True), (-4.0, True), (20.0, True)])
+def test_drift(repetition: Made, measurement: Record, percent: float, drifts: bool) -> None:
+    process = repetition(samples_ns=moving(percent), measure_s=3.2)
+    assert codes(measurement(*[process] * 5)) == ({"drift": "invalid"} if drifts else {})
+
+
+def test_a_stall_is_no_drift_and_a_sustained_run_may_drift(repetition: Made, measurement: Record) -> None:
+    stalled = (10_000_000,) * 300 + (400_000_000,) + (10_000_000,) * 19
+    assert codes(measurement(*[repetition(samples_ns=stalled, measure_s=3.6)] * 5)) == {}
+    record = measurement(*[repetition(samples_ns=moving(20), measure_s=3.2)] * 5)
+    assert [verdict.code for verdict in judge(record, FULL.soaked(60))] == []
 
 
 def test_a_failure_is_the_only_verdict_and_names_its_cause(measurement: Record) -> None:
@@ -101,10 +161,16 @@ def test_a_failure_is_the_only_verdict_and_names_its_cause(measurement: Record) 
 
 
 def test_every_verdict_says_what_was_seen_the_limit_and_the_next_step(repetition: Made, measurement: Record) -> None:
-    bad = [repetition(ms, context=(), peak_rss_bytes=0, measure_s=9.0) for ms in (1.0, 9.0)]
-    verdicts = (*judge(measurement(*bad), FULL, nonfinite_outputs=("y",)), *judge(measurement(), FULL, failure="x"))
+    wrong = {"nonfinite": ("y",), "unlike": ("y",), "fallback": "all ran on the CPU", "threads_seen": 9}
+    rising = tuple(10_000_000 + 100_000 * n for n in range(64))
+    bad = [
+        repetition(context=(), peak_rss_bytes=0, measure_s=9.0, samples_ns=rising, repeated_ns=(1000,), **wrong),
+        repetition(context=(replace(repetition().context[0], machine_busy_s=4.0),), peak_rss_bytes=0, repeated_ns=(1,)),
+    ]
+    verdicts = (*judge(measurement(*bad), FULL), *judge(measurement(), FULL, failure="x"))
     assert {verdict.code for verdict in verdicts} == {
-        *("nonfinite", "zero_memory", "little", "contended", "unstable", "few", "worker")
+        *("nonfinite", "output", "cached", "fallback", "threads", "zero_memory", "little", "contended", "neighbours"),
+        *("drift", "unstable", "few", "worker"),
     }
     assert all(_complete(verdict) for verdict in verdicts)
 

@@ -13,6 +13,7 @@ from vlm_contract.codec import Absent, write_record
 from vlm_contract.manifest import Accuracy, ArtifactManifest, FileEntry, TensorSpec
 from vlm_contract.measurement import (
     ArtifactUsed,
+    ColdStart,
     Device,
     Latency,
     Measurement,
@@ -109,14 +110,17 @@ def a_measurement(
         device=DEVICE,
         runtime=RuntimeUsed("double-runtime", "0.0", "DoubleProvider", {}),
         artifact=ArtifactUsed(artifact, "model.onnx", sha256_double(artifact), 17_000_000, "onnx", artifact[-4:]),
-        setup=Setup(batch, threads, 1, "the call"),
+        setup=Setup(batch, threads, 1, "the call", Absent("one call after the other"), {}),
         latency=a_latency(p50, half),
         throughput=Throughput(
             1000 * batch / p50, 990 * batch / p50, 1010 * batch / p50, batch, 1, threads, "by the wall clock"
         ),
-        memory=Memory(181_000_000, 90_000_000, Absent("the model ran on the CPU")),
-        energy_mj_per_image=Absent("no sensor"),
-        temperature_c=Absent("no sensor"),
+        memory=Memory(181_000_000, 90_000_000, Absent("the model ran on the CPU"), {}, "the process"),
+        cold_start=ColdStart(0.1, 0.2, 0.009),
+        pacing=Absent("no frame rate was asked for"),
+        sustained=Absent("no sustained run was asked for"),
+        energy=Absent("no sensor"),
+        temperature=Absent("no sensor"),
         verdicts=(),
         repetitions=(),
         environment={},
@@ -144,6 +148,7 @@ def a_latency(p50: float, half: float) -> Latency:
         processes=5,
         first_inference_ms=9.0,
         cpu_ms_per_inference=p50,
+        device_ms_p50=Absent("the model ran on the CPU"),
     )
 
 
@@ -235,6 +240,6 @@ def doubles(keep: Keep) -> None:
         ),
         a_measurement(
             f"{lean}-fp32", 2.5, settings={"mode": "quick"},
-            memory=Memory(*[Absent("no process read a memory counter")] * 3),
+            memory=Memory(*[Absent("no process read a memory counter")] * 3, {}, "the process"),
         ),
     )  # fmt: skip

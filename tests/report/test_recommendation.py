@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from vlm_contract.codec import Absent
+from vlm_contract.measurement import Setup
 from vlm_report.recommendation import ACCURACY_REACH_POINTS, Candidate, Recommendation, recommend
 from vlm_report.records import Records
 from vlm_report.requirements import requirement_from
@@ -53,7 +54,7 @@ def test_the_front_is_what_nothing_dominates(double: SimpleNamespace, points: li
 
 
 @pytest.mark.parametrize(
-    "kind", ["invalid", "failed", "few", "refused", "estimated", "no accuracy", "no manifest", "b8"]
+    "kind", ["invalid", "failed", "few", "refused", "estimated", "no accuracy", "no manifest", "b8", "paced"]
 )
 @given(points=POINTS)
 def test_adding_an_infeasible_artifact_changes_nothing(
@@ -67,6 +68,7 @@ def test_adding_an_infeasible_artifact_changes_nothing(
         "few": {"verdicts": (double.few,)},
         "estimated": {"evidence": "estimated"},
         "b8": {"batch": 8},
+        "paced": {"setup": Setup(1, 2, 1, "the call", 30.0, {})},
     }.get(kind, {})
     measurement = double.measurement(name, 0.01, **changes)
     accuracy = Absent("not scored") if kind == "no accuracy" else 100.0
@@ -80,7 +82,7 @@ def test_adding_an_infeasible_artifact_changes_nothing(
     )
     old, new = recommend(before), recommend(after)
     assert dataclasses.replace(new, left_out=()) == dataclasses.replace(old, left_out=())
-    assert [out.entry.name for out in new.left_out] == ([] if kind == "b8" else [name])
+    assert [out.entry.name for out in new.left_out] == ([] if kind in ("b8", "paced") else [name])
 
 
 def test_accuracy_is_bought_only_within_one_point(double: SimpleNamespace) -> None:

@@ -4,64 +4,58 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, ClassVar
 
+from vlm_contract.card import Scalar
 from vlm_contract.errors import VlmError
-from vlm_contract.manifest import TensorSpec
 from vlm_contract.measurement import RuntimeUsed
+from vlm_profile.runtimes._base import Base, check_options, first_installed, missing, version_of
+from vlm_profile.runtimes._onnxruntime import CPU, import_library, session_options, tensor_of
 
-PROVIDER = "CPUExecutionProvider"
-# Names of ONNX Runtime's element types that are not numpy's own.
-_NUMPY_NAME = {"float": "float32", "double": "float64"}
+SPINNING = "spinning"  # whether idle threads of the pool burn their CPU while they wait
+AFFINITY = "affinity"  # of each thread of the pool but the first, in ONNX Runtime's own words: "1;2-3"
 
 
-class Runtime:
+class Runtime(Base):
     """One inference session with explicit threads and no provider but the CPU's."""
 
     name: ClassVar[str] = "onnxruntime"
-    distribution: ClassVar[str] = "onnxruntime"
+    distribution: ClassVar[str] = first_installed("onnxruntime", "onnxruntime-gpu")
     extra: ClassVar[str] = "ort"
     formats: ClassVar[tuple[str, ...]] = ("onnx",)
-    scope: ClassVar[str] = "host arrays in, host arrays out"
+    tuning: ClassVar[tuple[Mapping[str, Scalar], ...]] = ({SPINNING: True}, {SPINNING: False})
 
-    def __init__(self, model: Path, threads: int) -> None:
+    def __init__(self, model: Path, threads: int, options: Mapping[str, Scalar]) -> None:
         import onnxruntime
 
-        options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = threads
-        options.inter_op_num_threads = 1
-        options.log_severity_level = 3
-        session = onnxruntime.InferenceSession(str(model), options, providers=[PROVIDER])
-        if session.get_providers() != [PROVIDER]:
-            raise VlmError(f"onnxruntime runs {model} on {session.get_providers()}; expected {PROVIDER} alone.")
+        check_options(self.name, options, (SPINNING, AFFINITY))
+        spinning, affinity = bool(options.get(SPINNING, True)), options.get(AFFINITY)
+        entries = {"session.intra_op.allow_spinning": str(int(spinning))}
+        if affinity is not None:
+            entries["session.intra_op_thread_affinities"] = str(affinity)
+        session = onnxruntime.InferenceSession(str(model), session_options(threads, entries), providers=[CPU])
+        if session.get_providers() != [CPU]:
+            raise VlmError(f"onnxruntime runs {model} on {session.get_providers()}; expected {CPU} alone.")
         self._run = session.run
-        self.inputs = tuple(_tensor(node) for node in session.get_inputs())
-        self.outputs = tuple(_tensor(node) for node in session.get_outputs())
+        self.inputs = tuple(map(tensor_of, session.get_inputs()))
+        self.outputs = tuple(map(tensor_of, session.get_outputs()))
+        said = {SPINNING: spinning} | ({} if affinity is None else {AFFINITY: affinity})
         self.used = RuntimeUsed(
             name=self.name,
-            version=onnxruntime.__version__,
-            provider=PROVIDER,
-            options={"intra_op_num_threads": threads, "inter_op_num_threads": 1},
+            version=version_of(self.distribution, onnxruntime.__version__),
+            provider=CPU,
+            options={"intra_op_num_threads": threads, "inter_op_num_threads": 1, **said},
         )
-
-    def __enter__(self) -> "Runtime":
-        return self
 
     def __exit__(self, *_: object) -> None:
         del self._run
 
     @staticmethod
     def import_library() -> None:
-        import numpy  # noqa: F401
-        import onnxruntime  # noqa: F401
+        import_library()
+
+    @staticmethod
+    def unusable() -> str:
+        return missing("ort", onnxruntime="onnxruntime")
 
     def run(self, feed: Mapping[str, Any]) -> list[Any]:
         outputs: list[Any] = self._run(None, feed)
         return outputs
-
-
-def _tensor(node: Any) -> TensorSpec:
-    """A tensor as the session describes it; an unnamed dimension is named `?`."""
-    if not node.type.startswith("tensor("):
-        raise VlmError(f"{node.name!r} is a {node.type}; only tensors can be generated.")
-    element = node.type.removeprefix("tensor(").removesuffix(")")
-    shape = tuple(size if isinstance(size, int) else str(size or "?") for size in node.shape)
-    return TensorSpec(node.name, shape, _NUMPY_NAME.get(element, element))

@@ -1,0 +1,151 @@
+"""Which rows a request comes to: every artifact × runtime × batch × threads × streams × options."""
+
+import difflib
+import os
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from importlib.metadata import PackageNotFoundError, version
+from itertools import product
+from pathlib import Path
+from typing import Literal
+
+from vlm_contract.card import Scalar
+from vlm_contract.codec import Absent
+from vlm_contract.console import require_extra
+from vlm_contract.errors import VlmError
+from vlm_contract.measurement import Device, Setup
+from vlm_contract.workspace import Workspace, safe_name
+from vlm_profile.inputs import Shapes
+from vlm_profile.protocol import FULL, Protocol
+from vlm_profile.runtimes import Options, Runtime, runtimes
+from vlm_profile.subjects import Subject
+
+HOST = "host"
+Auto = Literal["auto"]
+
+
+@dataclass(frozen=True)
+class Request:
+    """What to measure, and how. No `artifacts` are those of the workspace."""
+
+    target: str = HOST
+    artifacts: tuple[Path, ...] = ()
+    batches: tuple[int, ...] | Auto = (1, 8)  # auto: doubled until it gains nothing more
+    threads: int | Auto | None = None  # inside one inference; None: all usable CPUs; auto: each number that makes sense
+    streams: tuple[int, ...] = (1,)  # inferences at a time
+    fps: float | None = None  # frames offered a second; None: one call after the other
+    runtime: str = "auto"  # the first that is usable here, or names with commas
+    input_shapes: Shapes = field(default_factory=dict)
+    protocol: Protocol = FULL
+    seed: int = 0  # of the order and of the inputs
+    wait_quiet_s: float = 60.0  # at most, before the first process, for others to leave the machine alone
+    again: bool = False  # measure what a stored result already answers
+
+
+@dataclass(frozen=True)
+class Row:
+    """One row to be."""
+
+    path: Path  # of its record
+    subject: Subject
+    runtime: type[Runtime]
+    setup: Setup
+
+
+def rows_of(
+    workspace: Workspace, request: Request, subject: Subject, batches: Sequence[int], device: Device
+) -> Iterator[Row]:
+    """The rows of one artifact at these batches."""
+    fps = Absent("one call after the other") if request.fps is None else float(request.fps)
+    for kind in runtimes_for(subject, request.runtime):
+        ways = tuple(_ways(request, kind, device))
+        for batch, streams, (threads, options) in product(batches, request.streams, ways):
+            setup = Setup(batch, threads, streams, kind.scope, fps, dict(options))
+            name = row_name(subject, kind, setup, request.protocol)
+            yield Row(workspace.measurement(HOST, name), subject, kind, setup)
+
+
+def row_name(subject: Subject, kind: type[Runtime], setup: Setup, protocol: Protocol) -> str:
+    """The artifact, the runtime, batch and threads; then what is unlike the usual."""
+    words = [f"b{setup.batch}", f"t{setup.threads}"]
+    words += [f"s{setup.streams}"] if setup.streams > 1 else []
+    words += [f"fps{setup.fps:g}"] if isinstance(setup.fps, float) else []
+    words += [f"soak{protocol.soak_s:g}"] if protocol.soak_s else []
+    words += [safe_name(f"{name}-{value}".lower().replace(",", "+")) for name, value in sorted(setup.options.items())]
+    return f"{safe_name(subject.label)}.{kind.name}-{'-'.join(words)}"
+
+
+def runtimes_for(subject: Subject, names: str) -> tuple[type[Runtime], ...]:
+    """The named runtimes, or the first usable one that takes the subject's format. Raises VlmError."""
+    fitting = {kind.name: kind for kind in runtimes().values() if subject.used.format in kind.formats}
+    if names == "auto":
+        usable = [kind for kind in fitting.values() if not kind.unusable()] or [*fitting.values()]
+        if usable:
+            return tuple(sorted(usable, key=lambda kind: kind.name != "onnxruntime"))[:1]
+    chosen = [fitting[name] for name in names.split(",") if name in fitting]
+    if chosen and len(chosen) == len(names.split(",")):
+        return tuple(chosen)
+    raise VlmError(
+        f"{names} runs no {subject.used.format} artifact, which {subject.used.name} is.",
+        hint=f"--runtime {' or '.join(fitting) or 'auto'}",
+    )
+
+
+def check_runtimes(names: str) -> None:
+    """Raise VlmError naming the nearest runtime where one is not known."""
+    for name in names.split(","):
+        if name != "auto" and name not in runtimes():
+            nearest = difflib.get_close_matches(name, runtimes(), n=1) or ["auto"]
+            raise VlmError(f"{name!r} is no runtime; known: {', '.join(runtimes())}.", hint=f"--runtime {nearest[0]}")
+
+
+def check_threads(threads: int, device: Device) -> int:
+    """Raise VlmError where more threads than CPUs were asked for."""
+    if not 1 <= threads <= device.usable_cpus:
+        raise VlmError(
+            f"--threads {threads}: the affinity mask and the cgroup quota leave 1 to {device.usable_cpus}.",
+            hint=f"--threads {device.usable_cpus}",
+        )
+    return threads
+
+
+def check_usable(kind: type[Runtime]) -> None:
+    """Raise VlmError where a runtime cannot run here."""
+    if why := kind.unusable():
+        raise VlmError(f"{kind.name} cannot be used here: {why}.", hint="vlm-profile doctor")
+
+
+def installed_version(kind: type[Runtime]) -> str:
+    """Raises VlmError naming the extra where it is not installed."""
+    try:
+        return version(kind.distribution)
+    except PackageNotFoundError:
+        raise require_extra(kind.extra, ImportError(name=kind.distribution)) from None
+
+
+def _ways(request: Request, kind: type[Runtime], device: Device) -> Iterator[tuple[int, Options]]:
+    """Numbers of threads, and options with each."""
+    if request.threads != "auto":
+        threads = check_threads(request.threads or device.usable_cpus, device)
+        yield from ((threads, options) for options in kind.variants)
+        return
+    cpus = sorted(os.sched_getaffinity(0))
+    for threads in thread_counts(device.usable_cpus):
+        yield from ((threads, options) for options in kind.tuning)
+        if threads < len(cpus):
+            pinned = ",".join(map(str, cpus[:threads]))
+            yield from ((threads, {**options, "cpus": pinned}) for options in kind.tuning)
+
+
+def thread_counts(usable: int) -> list[int]:
+    """Powers of two below all usable CPUs, and these."""
+    return sorted({usable, *(2**i for i in range(usable.bit_length()) if 2**i <= usable)})
+
+
+def described(options: dict[str, Scalar]) -> str:
+    """In words: "cuda graph on, cpus 0,1"."""
+    words = {True: "on", False: "off"}
+    return ", ".join(
+        f"{name.replace('_', ' ')} {words[value] if isinstance(value, bool) else value}"
+        for name, value in sorted(options.items())
+    )
