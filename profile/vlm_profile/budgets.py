@@ -8,8 +8,8 @@ from vlm_contract.codec import Absent
 from vlm_contract.conditions import COMPARISONS, OF_MEASUREMENT, Condition, condition_from, figure_at, written
 from vlm_contract.console import printable
 from vlm_contract.measurement import Measurement
-from vlm_profile.compare import row_name
 from vlm_profile.intervals import COMPARABLE, Estimate, estimate_of
+from vlm_profile.rows import row_in_words
 
 OPTION = "--budget"
 
@@ -40,7 +40,7 @@ def judged(measurement: Measurement, budget: Condition) -> Judged:
     if measurement.status != "valid":
         codes = ", ".join(v.code for v in measurement.verdicts if v.level == measurement.status)
         value = Absent(f"the result is {measurement.status}: {codes}")
-    return Judged(row_name(measurement), str(budget), budget.failure(value), _doubt(measurement, budget))
+    return Judged(row_in_words(measurement), str(budget), budget.failure(value), _doubt(measurement, budget))
 
 
 def sentences_of(judgements: Sequence[Judged]) -> Iterator[str]:

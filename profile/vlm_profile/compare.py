@@ -11,7 +11,7 @@ from vlm_contract.errors import VlmError
 from vlm_contract.measurement import Canary, Measurement
 from vlm_profile.intervals import COMPARABLE, LARGER_IS_BETTER, Estimate, estimate_of
 from vlm_profile.protocol import FULL
-from vlm_profile.rows import described
+from vlm_profile.rows import row_in_words, setup_in_words
 
 # A claim needs disjoint intervals and a difference over this (protocol vlm-1, comparisons).
 CLAIM_PERCENT = 2.0
@@ -74,15 +74,6 @@ def _device(m: Measurement) -> str:
     return f"{device.name}: {device.cpu}, {device.machine}, {cpus}, {device.memory_bytes / 2**30:.0f} GiB{gpu}"
 
 
-def _setup(m: Measurement) -> str:
-    setup = m.setup
-    words = [m.artifact.precision, f"b{setup.batch}", f"t{setup.threads}"]
-    words += [f"s{setup.streams}"] if setup.streams > 1 else []
-    words += [] if isinstance(setup.fps, Absent) else [f"{setup.fps:g} fps"]
-    words += [f"{m.settings['soak_s']:g} s long"] if m.settings.get("soak_s") else []
-    return " ".join(filter(None, [*words, described(setup.options)]))
-
-
 # What must not differ, and how it is told.
 UNLIKE: Mapping[str, Callable[[Measurement], str]] = {
     "device": _device,
@@ -90,7 +81,7 @@ UNLIKE: Mapping[str, Callable[[Measurement], str]] = {
     "runtime": lambda m: f"{m.runtime.name} {m.runtime.version}, {m.runtime.provider}",
     "model": lambda m: m.artifact.sha256[:12],
     "scope": lambda m: m.setup.scope,
-    "setup": _setup,
+    "setup": setup_in_words,
     "inputs": lambda m: str(m.settings.get("input_shapes", "")),
     "protocol": lambda m: m.protocol,
 }
@@ -124,13 +115,13 @@ def compare(
     common = [row for row in olds if row in news]
     if not common:
         rows = "; ".join(
-            f"{side} has {', '.join(map(row_name, s.values()))}" for side, s in (("OLD", olds), ("NEW", news))
+            f"{side} has {', '.join(map(row_in_words, s.values()))}" for side, s in (("OLD", olds), ("NEW", news))
         )
         raise VlmError(f"The two sets have no row in common: {rows}.", hint="measure both with the same options")
     return Comparison(
         tuple(pair_of(olds[row], news[row], may_differ) for row in common),
-        tuple(row_name(m) for row, m in olds.items() if row not in news),
-        tuple(row_name(m) for row, m in news.items() if row not in olds),
+        tuple(row_in_words(m) for row, m in olds.items() if row not in news),
+        tuple(row_in_words(m) for row, m in news.items() if row not in olds),
     )
 
 
@@ -142,12 +133,7 @@ def pair_of(old: Measurement, new: Measurement, may_differ: Set[str] = frozenset
     claim = CLAIM_PERCENT_SHARED if others else CLAIM_PERCENT
     changes = {} if refused else {name: change_of(old, new, name, claim) for name in COMPARABLE}
     was = "" if old.artifact.name == new.artifact.name else f"{old.artifact.name} → "
-    return Pair(was + row_name(new), old, new, unlike, refused, others, claim, changes)
-
-
-def row_name(measurement: Measurement) -> str:
-    """The artifact, the runtime and the setup."""
-    return f"{measurement.artifact.name} {measurement.runtime.name} {_setup(measurement)}"
+    return Pair(was + row_in_words(new), old, new, unlike, refused, others, claim, changes)
 
 
 def why_not(measurement: Measurement, which: str) -> str:
@@ -225,8 +211,8 @@ def _not_allowed(unlike: Sequence[Difference], may_differ: Set[str]) -> str:
 def _by_row(measurements: Sequence[Measurement]) -> dict[tuple[str, ...], Measurement]:
     rows: dict[tuple[str, ...], Measurement] = {}
     for measurement in measurements:
-        row = (measurement.target, row_name(measurement), measurement.setup.scope)
+        row = (measurement.target, row_in_words(measurement), measurement.setup.scope)
         if row in rows:
-            raise VlmError(f"One set has two results of {row_name(measurement)}.", hint="name one file of each")
+            raise VlmError(f"One set has two results of {row_in_words(measurement)}.", hint="name one file of each")
         rows[row] = measurement
     return rows

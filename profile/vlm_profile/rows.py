@@ -13,7 +13,7 @@ from vlm_contract.card import Scalar
 from vlm_contract.codec import Absent
 from vlm_contract.console import require_extra
 from vlm_contract.errors import VlmError
-from vlm_contract.measurement import Device, Setup
+from vlm_contract.measurement import Device, Measurement, Setup
 from vlm_contract.workspace import Workspace, safe_name
 from vlm_profile.inputs import Shapes
 from vlm_profile.protocol import FULL, Protocol
@@ -149,3 +149,27 @@ def described(options: dict[str, Scalar]) -> str:
         f"{name.replace('_', ' ')} {words[value] if isinstance(value, bool) else value}"
         for name, value in sorted(options.items())
     )
+
+
+def how_it_ran(measurement: Measurement) -> str:
+    """The runtime, then what is unlike one call after the other with its usual options."""
+    setup = measurement.setup
+    words = [measurement.runtime.name, described(setup.options)]
+    words += [f"{setup.streams} streams"] if setup.streams > 1 else []
+    words += [f"{setup.fps:g} frames a second"] if isinstance(setup.fps, float) else []
+    return ", ".join(filter(None, words))
+
+
+def setup_in_words(m: Measurement) -> str:
+    """What makes a record another row than others of its artifact and runtime."""
+    setup = m.setup
+    words = [m.artifact.precision, f"b{setup.batch}", f"t{setup.threads}"]
+    words += [f"s{setup.streams}"] if setup.streams > 1 else []
+    words += [] if isinstance(setup.fps, Absent) else [f"{setup.fps:g} fps"]
+    words += [f"{m.settings['soak_s']:g} s long"] if m.settings.get("soak_s") else []
+    return " ".join(filter(None, [*words, described(setup.options)]))
+
+
+def row_in_words(measurement: Measurement) -> str:
+    """The artifact, the runtime and the setup."""
+    return f"{measurement.artifact.name} {measurement.runtime.name} {setup_in_words(measurement)}"

@@ -19,8 +19,8 @@ from vlm_contract.workspace import Workspace
 from vlm_profile import loadgen
 from vlm_profile.protocol import QUICK, Protocol
 from vlm_profile.rows import Request
+from vlm_profile.runtimes import SELFTEST, runtimes
 from vlm_profile.runtimes import _selftest as known
-from vlm_profile.runtimes import runtimes
 from vlm_profile.session import measure
 
 # One addition, opset 17: a model that every check of a file accepts. No runtime of the self-test reads it.
@@ -233,12 +233,12 @@ def hog(cpu: int) -> Iterator[None]:
 @contextmanager
 def selftest_runtimes() -> Iterator[None]:
     """Have the self-test's runtimes among the others, here and in the processes that are started here."""
-    os.environ[known.VARIABLE] = "1"
+    os.environ[SELFTEST] = "1"
     runtimes.cache_clear()
     try:
         yield
     finally:
-        del os.environ[known.VARIABLE]
+        del os.environ[SELFTEST]
         runtimes.cache_clear()
 
 

@@ -75,7 +75,9 @@ def best_threads(measurements: Iterable[Measurement]) -> Iterator[str]:
         also = (
             f"; within its interval: {'; '.join(f'threads {m.setup.threads}{_with(m)}' for m in ties)}" if ties else ""
         )
-        yield f"{best.artifact.name} b{best.setup.batch}: set {setting} ({latency.latency_ms_p50:.3g} ms){also}."
+        unknown = f"; {len(group) - len(timed)} of {len(group)} rows are not valid" if len(timed) < len(group) else ""
+        row = f"{best.artifact.name} b{best.setup.batch}"
+        yield f"{row}: set {setting} ({latency.latency_ms_p50:.3g} ms){also}{unknown}."
 
 
 def _with(measurement: Measurement) -> str:

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from vlm_contract.codec import Absent
 from vlm_contract.console import plain_table, printable
 from vlm_contract.measurement import Measurement, Pacing, Sustained, Throughput
-from vlm_profile.rows import described
+from vlm_profile.rows import how_it_ran, row_in_words
 
 HEADER = ("artifact", "runtime", "batch", "threads", "p50 ms", "±", "p99 ms", "img/s", "peak MB", "verdict")
 PACED = ("artifact", "batch", "frames/s", "p50 ms", "p99 ms", "deadline ms", "late", "dropped")
@@ -27,7 +27,7 @@ def tables_of(measurements: Iterable[Measurement], *, show_invalid: bool = False
 def sentences_of(measurements: Iterable[Measurement]) -> list[str]:
     """Every verdict: what was seen, the limit, the next step."""
     return [
-        f"{_name(measurement)}: {verdict.code} ({verdict.level}): {printable(verdict.seen)}; "
+        f"{printable(row_in_words(measurement))}: {verdict.code} ({verdict.level}): {printable(verdict.seen)}; "
         f"limit: {verdict.limit}. {verdict.next_step}"
         for measurement in measurements
         for verdict in measurement.verdicts
@@ -45,9 +45,9 @@ def _row(measurement: Measurement, show_invalid: bool) -> tuple[str, ...]:
     setup = measurement.setup
     return (
         measurement.artifact.name,
-        _runtime(measurement),
+        how_it_ran(measurement),
         str(setup.batch),
-        str(setup.threads) if setup.streams == 1 else f"{setup.threads} × {setup.streams} streams",
+        str(setup.threads),
         *(_figures(measurement) if shown else (NOTHING,) * 5),
         _verdict(measurement),
     )
@@ -109,16 +109,7 @@ def _sustained(measurement: Measurement, show_invalid: bool) -> tuple[str, ...]:
     return *name, *(NOTHING if isinstance(value, Absent) else format(value, digits) for value, digits in figures)
 
 
-def _runtime(measurement: Measurement) -> str:
-    options = described(measurement.setup.options)
-    return measurement.runtime.name + (f", {options}" if options else "")
-
-
 def _verdict(measurement: Measurement) -> str:
     codes = ", ".join(verdict.code for verdict in measurement.verdicts)
     mode = "" if measurement.settings["mode"] == "full" else f" ({measurement.settings['mode']})"
     return f"{measurement.status}{mode}" + (f": {codes}" if codes else "")
-
-
-def _name(measurement: Measurement) -> str:
-    return f"{printable(measurement.artifact.name)} b{measurement.setup.batch} t{measurement.setup.threads}"

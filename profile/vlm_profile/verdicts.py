@@ -69,9 +69,11 @@ def check_output(measurement: Measurement, protocol: Protocol) -> Verdict | None
 
 
 def check_cached(measurement: Measurement, protocol: Protocol) -> Verdict | None:
-    """`cached`: one repeated input is faster than inputs that take turns."""
-    pairs = [(median(r.repeated_ns), median(r.samples_ns)) for r in measurement.repetitions if r.repeated_ns]
-    if not pairs or isinstance(measurement.setup.fps, float) or measurement.setup.streams > 1:
+    """`cached`: one repeated input is faster than inputs that take turns, in processes that had their CPUs."""
+    setup, device = measurement.setup, measurement.device
+    quiet = [r for r in measurement.repetitions if r.repeated_ns and not contention(r, setup, device, protocol)]
+    pairs = [(median(r.repeated_ns), median(r.samples_ns)) for r in quiet]
+    if not pairs or protocol.soak_s or isinstance(setup.fps, float) or setup.streams > 1:
         return None
     percent = 100 * (1 - median(repeated / varied for repeated, varied in pairs))
     if percent <= protocol.cached_percent:
@@ -244,7 +246,7 @@ def warn_if_few(measurement: Measurement, protocol: Protocol) -> Verdict | None:
     """`few`: too few samples or processes to compare with others."""
     processes = len(measurement.repetitions)
     samples = sum(len(repetition.samples_ns) for repetition in measurement.repetitions)
-    if samples >= protocol.few_samples and processes >= protocol.few_processes:
+    if protocol.soak_s or (samples >= protocol.few_samples and processes >= protocol.few_processes):
         return None
     return Verdict(
         code="few",

@@ -90,7 +90,10 @@ class Records:
         else:
             setup = measurement.setup
             words = ["vlm-profile", "--target", measurement.target, "--again", "--artifact", path]
-            words += ["--batch", str(setup.batch), "--threads", str(setup.threads)]
+            words += ["--runtime", measurement.runtime.name, "--batch", str(setup.batch)]
+            words += ["--threads", "auto" if setup.options else str(setup.threads)]
+            words += ["--streams", str(setup.streams)] if setup.streams > 1 else []
+            words += ["--fps", f"{setup.fps:g}"] if isinstance(setup.fps, float) else []
         return shlex.join(words + self.workspace_option())
 
     def workspace_option(self) -> list[str]:

@@ -1,6 +1,7 @@
 """A recommendation in words. Every number in them is a figure of a record, or follows from two of them."""
 
 from vlm_contract.codec import Absent
+from vlm_profile.rows import how_it_ran
 from vlm_report.figures import figure_of, interval, rate
 from vlm_report.recommendation import CLAIM_PERCENT, RULE, Candidate, Recommendation, same_latency
 
@@ -37,9 +38,10 @@ def latency(candidate: Candidate) -> str:
 
 
 def _named(candidate: Candidate) -> str:
-    runtime, setup = candidate.measurement.runtime, candidate.measurement.setup
-    threads = f"{setup.threads} thread" + "s" * (setup.threads != 1)
-    return f"{candidate.entry.name} ({runtime.name} {runtime.version}, {threads}, batch {setup.batch})"
+    measurement, setup = candidate.measurement, candidate.measurement.setup
+    name, _, how = how_it_ran(measurement).partition(", ")
+    words = [f"{name} {measurement.runtime.version}", how, f"{setup.threads} thread" + "s" * (setup.threads != 1)]
+    return f"{candidate.entry.name} ({', '.join(filter(None, [*words, f'batch {setup.batch}']))})"
 
 
 def _accuracy(candidate: Candidate) -> str:

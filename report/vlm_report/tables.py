@@ -12,6 +12,7 @@ from vlm_contract.console import printable, time_left
 from vlm_contract.floors import NotTrained, below_pixels_sentence, is_floor, model_of, not_trained, regime_of
 from vlm_contract.manifest import ArtifactManifest
 from vlm_contract.measurement import Device, Measurement
+from vlm_profile.rows import how_it_ran
 from vlm_report.figures import FIGURES, figure_of, interval, rate
 from vlm_report.records import Entry, Records
 
@@ -80,6 +81,7 @@ def decimals(digits: int) -> Callable[[float], str]:
 BENCHMARK = (
     Column("Model", ("model",), numeric=False),
     Column("Precision", ("precision",), numeric=False),
+    Column("Runtime", ("runtime",), numeric=False),
     Column("Batch", ("batch",)),
     Column("Threads", ("threads",)),
     Column("Params (M)", ("parameters",), millions),
@@ -211,8 +213,9 @@ def _identity(entry: Entry) -> Row:
         row |= {"precision": manifest.precision}
     if isinstance(measurement, Measurement):
         row |= {"precision": measurement.artifact.precision, "target": measurement.target}
-        return row | {"batch": measurement.setup.batch, "threads": measurement.setup.threads}
-    return row | {"batch": measurement, "threads": measurement}
+        setup = measurement.setup
+        return row | {"runtime": how_it_ran(measurement), "batch": setup.batch, "threads": setup.threads}
+    return row | {"runtime": measurement, "batch": measurement, "threads": measurement}
 
 
 def _evidence(entry: Entry) -> str:

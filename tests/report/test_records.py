@@ -37,7 +37,8 @@ def test_the_command_that_measures_again_names_the_row(double: SimpleNamespace) 
     (entry,) = records.entries()
     words = shlex.split(records.next_command(entry))
     assert words[:5] == ["vlm-profile", "--target", "host", "--again", "--artifact"]
-    assert words[5:10] == [f"workspace/artifacts/{name}", "--batch", "8", "--threads", "2"]
+    assert words[5:6] == [f"workspace/artifacts/{name}"]
+    assert words[6:] == ["--runtime", "double-runtime", "--batch", "8", "--threads", "2"]
 
 
 def test_a_refused_artifact_is_to_be_exported_again(double: SimpleNamespace) -> None:

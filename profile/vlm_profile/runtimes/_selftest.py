@@ -22,7 +22,6 @@ HELD_S = 0.001
 HELD_EVERY = 10  # calls
 COUNTED = 100_000  # whole numbers added up in one call
 
-VARIABLE = "VLM_SELFTEST"  # of the environment, where the self-test runs: else these are no runtimes
 INPUTS = (TensorSpec("x", (1, 4), "float32"),)
 _AHEAD_S = 3e-4  # the system wakes a sleeper late; from here on the clock is watched
 
