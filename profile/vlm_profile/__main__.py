@@ -23,6 +23,11 @@ compares results; vlm-profile selftest measures workers whose truth is known."""
 
 def main(arguments: Sequence[str] | None = None) -> int:
     words = list(sys.argv[1:] if arguments is None else arguments)
+    if words[:1] == ["doctor"]:
+        from vlm_profile.doctor import doctor_command
+
+        asked = Parser("vlm-profile doctor", "What this machine is, and what would spoil a measurement on it.")
+        return run_command(asked, doctor_command, words[1:])
     if words[:1] == ["compare"]:
         from vlm_profile.gate import compare_command, compare_parser
 

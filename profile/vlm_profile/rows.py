@@ -115,12 +115,18 @@ def check_usable(kind: type[Runtime]) -> None:
         raise VlmError(f"{kind.name} cannot be used here: {why}.", hint="vlm-profile doctor")
 
 
-def installed_version(kind: type[Runtime]) -> str:
-    """Raises VlmError naming the extra where it is not installed."""
+def version_or_nothing(kind: type[Runtime]) -> str:
     try:
         return version(kind.distribution)
     except PackageNotFoundError:
-        raise require_extra(kind.extra, ImportError(name=kind.distribution)) from None
+        return ""
+
+
+def installed_version(kind: type[Runtime]) -> str:
+    """Raises VlmError naming the extra where it is not installed."""
+    if found := version_or_nothing(kind):
+        return found
+    raise require_extra(kind.extra, ImportError(name=kind.distribution))
 
 
 def _ways(request: Request, kind: type[Runtime], device: Device) -> Iterator[tuple[int, Options]]:

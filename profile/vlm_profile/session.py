@@ -25,6 +25,7 @@ from vlm_profile.process import WorkerFailed, run_worker, worker_variables
 from vlm_profile.protocol import FULL, QUICK, Protocol
 from vlm_profile.rows import HOST, Request, Row, check_runtimes, check_usable, installed_version, rows_of
 from vlm_profile.runtimes import runtimes
+from vlm_profile.sampler import sampled
 from vlm_profile.statistics import (
     cold_start_of,
     latency_of,
@@ -229,11 +230,12 @@ def _run(
             begin = monotonic()
             spec = spec_of(trial.row, trial.inputs, trial.protocol, request, trial.device)
             try:
-                findings = run_worker(replace(spec, order=next(order), attempt=trial.attempt))
+                with sampled() as readings:
+                    findings = run_worker(replace(spec, order=next(order), attempt=trial.attempt))
             except WorkerFailed as error:
                 trial.failure = str(error)
             else:
-                trial.take(findings, monotonic() - begin)
+                trial.take(findings, readings, monotonic() - begin)
             if not trial.wants_more():
                 line.clear()
                 assert before

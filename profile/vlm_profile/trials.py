@@ -1,10 +1,11 @@
 """A row while its processes run."""
 
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
 from statistics import median
 
 from vlm_contract.manifest import TensorSpec
-from vlm_contract.measurement import Device, Repetition, RuntimeUsed
+from vlm_contract.measurement import Device, Reading, Repetition, RuntimeUsed
 from vlm_profile.protocol import Protocol
 from vlm_profile.rows import Row
 from vlm_profile.statistics import half_interval, process_medians_ms
@@ -36,16 +37,17 @@ class Trial:
             return True
         return self._fits() and (done < self.protocol.processes or not self._steady())
 
-    def take(self, findings: Findings, seconds: float) -> None:
+    def take(self, findings: Findings, readings: Sequence[Reading], seconds: float) -> None:
         """Count a process in, or drop it for another attempt where others used our CPUs."""
         assert isinstance(findings.repetition, Repetition)
+        repetition = replace(findings.repetition, readings=tuple(readings))
         self.runtime = findings.runtime
         self.seconds.append(seconds)
-        contended = contention(findings.repetition, self.row.setup, self.device, self.protocol)
+        contended = contention(repetition, self.row.setup, self.device, self.protocol)
         if contended and self.attempt <= self.protocol.retries and self._fits():
             self.attempt += 1
             return
-        self.repetitions.append(findings.repetition)
+        self.repetitions.append(repetition)
         self.attempt = 1
 
     def estimate(self) -> str:

@@ -3,9 +3,10 @@
 from statistics import fmean, median
 
 from vlm_contract.codec import Absent
-from vlm_contract.measurement import Device, Measurement, Repetition, Setup, Verdict
+from vlm_contract.measurement import Device, Measurement, Reading, Repetition, Setup, Verdict
 from vlm_profile.protocol import Protocol
 from vlm_profile.statistics import drift_percents
+from vlm_profile.throttling import CPU_CLOCK_PERCENT, GPU_CLOCK_PERCENT, power_capped, throttled
 
 
 def judge(measurement: Measurement, protocol: Protocol, *, failure: str = "") -> tuple[Verdict, ...]:
@@ -22,6 +23,8 @@ def judge(measurement: Measurement, protocol: Protocol, *, failure: str = "") ->
         check_little(measurement, protocol),
         check_contended(measurement, protocol),
         warn_if_neighbours(measurement, protocol),
+        check_throttled(measurement),
+        check_gpu_shared(measurement),
         check_drift(measurement, protocol),
         check_unstable(measurement, protocol),
         warn_if_few(measurement, protocol),
@@ -205,6 +208,50 @@ def warn_if_neighbours(measurement: Measurement, protocol: Protocol) -> Verdict 
         limit=f"{protocol.neighbours_percent:g} %; the interval is taken as ±10 % at least",
         next_step="Measure again when the rest of the machine is idle.",
     )
+
+
+def check_throttled(measurement: Measurement) -> Verdict | None:
+    """`throttled`: a clock fell while the model was timed; a power limit of the driver is a warning."""
+    processes = [(_meanwhile(r), r.context) for r in measurement.repetitions]
+    seen = next(filter(None, (throttled(readings, context) for readings, context in processes)), "")
+    if not seen and not any(power_capped(readings) for readings, _ in processes):
+        return None
+    return Verdict(
+        code="throttled",
+        level="invalid" if seen else "warning",
+        seen=seen or "the driver's power limit held the GPU back",
+        limit=f"clocks at {GPU_CLOCK_PERCENT:g} % of a GPU's default, {CPU_CLOCK_PERCENT:g} % of a CPU's start",
+        next_step="Cool the machine, or let it settle: --soak 10m shows where it does.",
+    )
+
+
+def check_gpu_shared(measurement: Measurement) -> Verdict | None:
+    """`gpu_shared`: another process computed on the GPU."""
+    most = max(
+        (
+            value
+            for repetition in measurement.repetitions
+            for reading in _meanwhile(repetition)
+            for key, value in reading.values.items()
+            if key.startswith("gpu_processes ")
+        ),
+        default=0.0,
+    )
+    if most <= 1 or measurement.runtime.provider.startswith("CPU"):
+        return None
+    return Verdict(
+        code="gpu_shared",
+        level="invalid",
+        seen=f"{most:.0f} processes computed on the GPU",
+        limit="ours alone",
+        next_step="nvidia-smi names them; end them, or choose another GPU with CUDA_VISIBLE_DEVICES.",
+    )
+
+
+def _meanwhile(repetition: Repetition) -> list[Reading]:
+    """What the sensors said during the measured loop."""
+    end_s = repetition.began_s + repetition.measure_s
+    return [reading for reading in repetition.readings if repetition.began_s <= reading.at_s <= end_s]
 
 
 def check_drift(measurement: Measurement, protocol: Protocol) -> Verdict | None:

@@ -33,8 +33,8 @@ def device_of(root: Path = Path("/"), *, affinity: int | None = None, machine: s
         cpus=cpus,
         usable_cpus=usable_cpus(root, len(os.sched_getaffinity(0)) if affinity is None else affinity),
         memory_bytes=int(_field(_read(root / "proc/meminfo"), "MemTotal").removesuffix("kB")) * 1024,
-        gpu=Absent("not looked for: this version measures on the CPU"),
-        power_mode=Absent("this machine names no power mode"),
+        gpu=next(iter(_gpus(root)), Absent("no NVIDIA driver names one")),
+        power_mode=_power_mode(root),
         system=_system(root),
         machine=machine,
     )
@@ -42,9 +42,7 @@ def device_of(root: Path = Path("/"), *, affinity: int | None = None, machine: s
 
 def names_of(root: Path = Path("/")) -> tuple[str, ...]:
     """What firmware calls this machine, and the NVIDIA driver its GPUs; empty where neither says anything."""
-    gpus = sorted(root.glob("proc/driver/nvidia/gpus/*/information"))
-    names = [*(_read(root / path).strip("\0\n ") for path in _PRODUCT), *(_field(_read(gpu), "Model") for gpu in gpus)]
-    return tuple(filter(None, names))
+    return tuple(filter(None, [*(_read(root / path).strip("\0\n ") for path in _PRODUCT), *_gpus(root)]))
 
 
 def is_here(target: Target, root: Path = Path("/")) -> bool:
@@ -53,6 +51,20 @@ def is_here(target: Target, root: Path = Path("/")) -> bool:
     Compute capabilities would not do: that of the GTX 1660 Ti is the T4's too.
     """
     return target.name == "host" or any(text in name for name in names_of(root) for text in target.recognised_by)
+
+
+def _gpus(root: Path) -> list[str]:
+    files = sorted(root.glob("proc/driver/nvidia/gpus/*/information"))
+    return [name for file in files if (name := _field(_read(file), "Model"))]
+
+
+def _power_mode(root: Path) -> str | Absent:
+    """Of a Jetson, by the name that nvpmodel gives it: the mode in its status file, the names in its configuration."""
+    mode = re.search(r"pmode:0*(\d+)", _read(root / "var/lib/nvpmodel/status"))
+    if not mode:
+        return Absent("this machine names no power mode")
+    name = re.search(rf"<\s*POWER_MODEL\s+ID={mode[1]}\s+NAME=(\S+)", _read(root / "etc/nvpmodel.conf"))
+    return name[1] if name else f"mode {mode[1]}"
 
 
 def usable_cpus(root: Path, affinity: int) -> int:

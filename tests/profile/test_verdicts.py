@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from vlm_contract.codec import Absent
-from vlm_contract.measurement import Latency, Measurement, Repetition, Throughput, Verdict
+from vlm_contract.measurement import Latency, Measurement, Reading, Repetition, Throughput, Verdict
 from vlm_profile.protocol import FULL
 from vlm_profile.verdicts import judge
 
@@ -135,6 +135,30 @@ def test_neighbours(repetition: Made, measurement: Record, machine_busy_s: float
     window = replace(repetition().context[0], machine_busy_s=machine_busy_s)
     record = measurement(*[repetition(context=(window,))] * 5)
     assert codes(record) == ({"neighbours": "warning"} if seen else {})
+
+
+def during(process: Repetition, **values: float) -> tuple[Reading, ...]:
+    """One reading in the middle of the loop, and one before it that does not count."""
+    middle = process.began_s + process.measure_s / 2
+    named = {f"{key} 0": value for key, value in values.items()}
+    return Reading(process.began_s - 1, {"gpu_throttle_bits 0": 8.0, "gpu_processes 0": 9.0}), Reading(middle, named)
+
+
+@pytest.mark.parametrize(("bits", "level"), [(0.0, None), (1.0, None), (4.0, "warning"), (8.0, "invalid")])
+def test_throttled(repetition: Made, measurement: Record, bits: float, level: str | None) -> None:
+    process = repetition()
+    process = replace(process, readings=during(process, gpu_throttle_bits=bits))
+    assert codes(measurement(*[process] * 5)) == ({"throttled": level} if level else {})
+
+
+@pytest.mark.parametrize(
+    ("processes", "provider", "shared"), [(1, "CUDA", False), (2, "CUDA", True), (2, "CPU", False)]
+)
+def test_gpu_shared(repetition: Made, measurement: Record, processes: int, provider: str, shared: bool) -> None:
+    process = repetition()
+    record = measurement(*[replace(process, readings=during(process, gpu_processes=processes))] * 5)
+    record = replace(record, runtime=replace(record.runtime, provider=f"{provider}ExecutionProvider"))
+    assert codes(record) == ({"gpu_shared": "invalid"} if shared else {})
 
 
 def moving(percent: float) -> tuple[int, ...]:

@@ -85,6 +85,15 @@ def test_a_machine_is_a_target_by_its_name(tmp_path: Path, path: str, said: str,
     assert {target.name for target in known_targets() if is_here(target, root)} == {"host", *targets}
 
 
+def test_a_gpu_is_named_by_its_driver_and_a_power_mode_by_nvpmodel(tmp_path: Path) -> None:
+    conf = "< POWER_MODEL ID=0 NAME=MAXN >\n< POWER_MODEL ID=2 NAME=MODE_15W >\n"
+    jetson = {GPU: "Model: \t Orin\n", "var/lib/nvpmodel/status": "pmode:0002\n", "etc/nvpmodel.conf": conf}
+    device = device_of(tree(tmp_path, PC | jetson), affinity=2, machine="x86_64")
+    assert (device.gpu, device.power_mode) == ("Orin", "MODE_15W")
+    (tmp_path / "etc/nvpmodel.conf").unlink()
+    assert device_of(tmp_path, affinity=2, machine="x86_64").power_mode == "mode 2"
+
+
 def test_a_pc_has_its_own_name_and_those_of_its_gpus(tmp_path: Path) -> None:
     gpus = {GPU: "Model: \t\t Tesla T4\n", GPU.replace("01", "02"): "Model: \t\t NVIDIA GeForce GTX 1660 Ti\n"}
     assert names_of(tree(tmp_path, PC | gpus)) == ("PowerEdge R6515", "Tesla T4", "NVIDIA GeForce GTX 1660 Ti")

@@ -1,0 +1,105 @@
+"""What of a machine's state spoils a measurement, and the command that mends it; a recorded tree serves as well."""
+
+import os
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from vlm_contract.measurement import Device
+from vlm_profile.sensors._files import text_of
+
+MANY_SWAPPED_KB = 64 * 1024
+PRESSURE_PERCENT = 5.0  # of the last ten seconds in which some task waited for a CPU
+
+
+@dataclass(frozen=True)
+class Fault:
+    """Something that spoils figures."""
+
+    seen: str
+    remedy: str  # what to type
+
+
+def fingerprint_of(root: Path = Path("/")) -> dict[str, str]:
+    """The state that figures depend on, as a record keeps it; what a machine does not have is left out."""
+    found = {
+        "governor": _governors(root),
+        "turbo": _turbo(root),
+        "smt": text_of(root / "sys/devices/system/cpu/smt/control"),
+        "hypervisor": "yes" if _is_virtual(root) else "",
+        "swapped_kb": str(_swapped_kb(root) or ""),
+        "transparent_hugepages": _chosen(text_of(root / "sys/kernel/mm/transparent_hugepage/enabled")),
+    }
+    return {name: value for name, value in found.items() if value}
+
+
+def faults_of(device: Device, root: Path = Path("/"), environ: Mapping[str, str] = os.environ) -> Iterator[Fault]:
+    """Every fault that can be seen without measuring."""
+    governors = _governors(root)
+    if governors and governors != "performance":
+        yield Fault(
+            f"the governor of the CPUs is {governors}: clocks follow the load",
+            "echo performance | sudo tee /sys/devices/system/cpu/cpu*/cpufreq/scaling_governor",
+        )
+    if _turbo(root) == "on":
+        yield Fault(
+            "the CPUs' clock may rise over its base while they are cool",
+            "echo 1 | sudo tee /sys/devices/system/cpu/intel_pstate/no_turbo   # or 0 to …/cpufreq/boost",
+        )
+    if text_of(root / "sys/devices/system/cpu/smt/control") == "on":
+        yield Fault(
+            "two hardware threads share a core: a neighbour on the other one halves ours",
+            "echo off | sudo tee /sys/devices/system/cpu/smt/control",
+        )
+    if (swapped := _swapped_kb(root)) > MANY_SWAPPED_KB:
+        yield Fault(f"{swapped / 1024:.0f} MiB lie in swap", "sudo swapoff -a   # where memory suffices")
+    if (share := _pressure(root)) > PRESSURE_PERCENT:
+        yield Fault(
+            f"for {share:.0f} % of the last 10 s some task waited for a CPU", "top   # and end what need not run"
+        )
+    if device.usable_cpus < device.cpus:
+        yield Fault(
+            f"{device.usable_cpus} of {device.cpus} CPUs are ours: others share caches, memory and clocks",
+            "run where the affinity mask and the cgroup leave all CPUs",
+        )
+    if _is_virtual(root):
+        yield Fault(
+            "a hypervisor may take CPUs away, and hides clocks: figures hold for this virtual machine",
+            "measure on the machine itself, or watch the verdicts for steal",
+        )
+    if "LD_PRELOAD" in environ:
+        yield Fault(f"LD_PRELOAD is {environ['LD_PRELOAD']}: it changes every runtime", "unset LD_PRELOAD")
+
+
+def _governors(root: Path) -> str:
+    files = root.glob("sys/devices/system/cpu/cpu[0-9]*/cpufreq/scaling_governor")
+    return ", ".join(sorted({text_of(file) for file in files}))
+
+
+def _turbo(root: Path) -> str:
+    no_turbo = text_of(root / "sys/devices/system/cpu/intel_pstate/no_turbo")
+    boost = text_of(root / "sys/devices/system/cpu/cpufreq/boost")
+    return {"0": "on", "1": "off"}.get(no_turbo) or {"1": "on", "0": "off"}.get(boost, "")
+
+
+def _is_virtual(root: Path) -> bool:
+    flags = next((line for line in text_of(root / "proc/cpuinfo").splitlines() if line.startswith("flags")), "")
+    return "hypervisor" in flags.split()
+
+
+def _swapped_kb(root: Path) -> int:
+    """Used swap (proc_meminfo(5))."""
+    lines = (line.split() for line in text_of(root / "proc/meminfo").splitlines() if line.startswith("Swap"))
+    sizes = {words[0]: int(words[1]) for words in lines}
+    return sizes.get("SwapTotal:", 0) - sizes.get("SwapFree:", 0)
+
+
+def _pressure(root: Path) -> float:
+    """Percent of the last ten seconds (kernel: psi.rst); 0 where the kernel does not say."""
+    some = text_of(root / "proc/pressure/cpu").partition("avg10=")[2].split()
+    return float(some[0]) if some else 0.0
+
+
+def _chosen(words: str) -> str:
+    """The word in brackets."""
+    return words.partition("[")[2].partition("]")[0]

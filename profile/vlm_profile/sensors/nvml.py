@@ -1,0 +1,52 @@
+"""An NVIDIA GPU's clocks, temperature, power, throttle reasons and processes, by NVML (`nvidia-ml-py`)."""
+
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+# nvmlClocksThrottleReason*, NVML's header.
+THERMAL = 0x20 | 0x40 | 0x08  # software thermal, hardware thermal, hardware slowdown
+POWER_CAP = 0x04
+
+
+class Gpu:
+    """One GPU. What it does not report is left out."""
+
+    def __init__(self, nvml: Any, index: int) -> None:
+        self._nvml, self._index = nvml, index
+        self._handle = nvml.nvmlDeviceGetHandleByIndex(index)
+        self.name = f"GPU {index} (NVML)"
+
+    def read(self) -> dict[str, float]:
+        nvml, handle = self._nvml, self._handle
+        asked: dict[str, Callable[[], float]] = {
+            "gpu_mhz": lambda: nvml.nvmlDeviceGetClockInfo(handle, nvml.NVML_CLOCK_SM),
+            "gpu_mhz_default": lambda: nvml.nvmlDeviceGetDefaultApplicationsClock(handle, nvml.NVML_CLOCK_SM),
+            "temperature_c": lambda: nvml.nvmlDeviceGetTemperature(handle, nvml.NVML_TEMPERATURE_GPU),
+            "power_w": lambda: nvml.nvmlDeviceGetPowerUsage(handle) / 1e3,
+            "gpu_throttle_bits": lambda: nvml.nvmlDeviceGetCurrentClocksThrottleReasons(handle),
+            "gpu_processes": lambda: len(nvml.nvmlDeviceGetComputeRunningProcesses(handle)),
+        }
+        values = {}
+        for key, ask in asked.items():
+            with suppress(nvml.NVMLError):
+                values[f"{key} {self._index}"] = float(ask())
+        return values
+
+
+def found(root: Path) -> list[Gpu]:
+    """None without the package, without a driver, or for a recorded tree."""
+    if root != Path("/"):
+        return []
+    try:
+        import pynvml
+
+        pynvml.nvmlInit()
+        return [Gpu(pynvml, index) for index in range(pynvml.nvmlDeviceGetCount())]
+    except (ImportError, OSError):
+        return []
+    except Exception as error:
+        if type(error).__name__.startswith("NVMLError"):  # its base cannot be named before the import
+            return []
+        raise

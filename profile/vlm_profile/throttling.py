@@ -1,0 +1,63 @@
+"""Did the machine slow down while it was measured?"""
+
+from collections.abc import Sequence
+from statistics import median
+
+from vlm_contract.measurement import Context, Reading
+from vlm_profile.sensors.nvml import POWER_CAP, THERMAL
+from vlm_profile.sensors.pi import KEY as PI_BITS
+from vlm_profile.sensors.pi import NOW as PI_NOW
+
+GPU_CLOCK_PERCENT = 75.0  # of its default, under which
+GPU_SAMPLES_PERCENT = 10.0  # of readings, from which on a GPU is throttled
+CPU_CLOCK_PERCENT = 90.0  # of its start
+_PI_BITS = ("under-voltage", "its frequency capped", "throttled", "at the soft temperature limit")
+
+
+def throttled(readings: Sequence[Reading], context: Sequence[Context]) -> str:
+    """What shows that clocks fell, in words; empty where nothing does."""
+    return next(filter(None, (_pi(readings), _gpu(readings), _cpu(context))), "")
+
+
+def power_capped(readings: Sequence[Reading]) -> bool:
+    """Whether the driver's power limit held a GPU back: usual on a laptop, and no fault."""
+    return any(int(bits) & POWER_CAP for bits in _values(readings, "gpu_throttle_bits "))
+
+
+def _pi(readings: Sequence[Reading]) -> str:
+    bits = 0
+    for word in _values(readings, PI_BITS):
+        bits |= int(word) & PI_NOW
+    named = [name for i, name in enumerate(_PI_BITS) if bits >> i & 1]
+    return f"the Pi was {', '.join(named)}" if named else ""
+
+
+def _gpu(readings: Sequence[Reading]) -> str:
+    if any(int(bits) & THERMAL for bits in _values(readings, "gpu_throttle_bits ")):
+        return "the GPU slowed down for heat or for its power supply"
+    pairs = [
+        (clock, reading.values[default])
+        for reading in readings
+        for key, clock in reading.values.items()
+        if key.startswith("gpu_mhz ")
+        and reading.values.get(default := key.replace("gpu_mhz ", "gpu_mhz_default "), 0.0) > 0
+    ]
+    slow = sum(clock < usual * GPU_CLOCK_PERCENT / 100 for clock, usual in pairs)
+    if not pairs or slow <= len(pairs) * GPU_SAMPLES_PERCENT / 100:
+        return ""
+    return f"the GPU's clock was under {GPU_CLOCK_PERCENT:g} % of its default in {slow} of {len(pairs)} readings"
+
+
+def _cpu(context: Sequence[Context]) -> str:
+    clocks = [window.cpu_mhz for window in context if isinstance(window.cpu_mhz, float)]
+    if len(clocks) < 2:
+        return ""
+    quarter = max(1, len(clocks) // 4)
+    first, last = median(clocks[:quarter]), median(clocks[-quarter:])
+    if last >= first * CPU_CLOCK_PERCENT / 100:
+        return ""
+    return f"the CPUs' clock fell from {first:.0f} to {last:.0f} MHz"
+
+
+def _values(readings: Sequence[Reading], begins: str) -> list[float]:
+    return [value for reading in readings for key, value in reading.values.items() if key.startswith(begins)]
