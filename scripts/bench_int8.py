@@ -28,7 +28,8 @@ from vlm_contract.console import plain_table
 from vlm_contract.workspace import CARD_FILE, WEIGHTS_FILE
 from vlm_export.graph import INPUT, OUTPUT, Model, onnx_from_module
 from vlm_export.int8 import int8_from_fp32
-from vlm_export.quantiser import CPU, TENSORRT, Calibration, silent
+from vlm_export.quantiser import CPU, TENSORRT, Calibration
+from vlm_export.quiet import silenced
 from vlm_targets.host import device_of
 from vlm_train.backbones import backbone_from_timm, module_from_backbone, module_from_checkpoint
 from vlm_train.data import normalised, splits_of
@@ -80,7 +81,7 @@ def subject_of_run(folder: Path) -> Subject:
 
 
 def traced(module: torch.nn.Module, backbone: Backbone) -> Model:
-    with silent(), warnings.catch_warnings():
+    with silenced(), warnings.catch_warnings():
         warnings.simplefilter("ignore")
         return onnx_from_module(module.eval(), backbone, OPSET)
 

@@ -4,6 +4,7 @@
 scripts/fill_docs.py adaptations                       # parameters and MACs, counted now
 scripts/fill_docs.py quickstart                        # what the quickstart's report says
 scripts/compare_recipes.py | scripts/fill_docs.py recipes
+vlm-train list --workspace DIR | scripts/fill_docs.py goals       # and floors
 """
 
 import re
@@ -34,7 +35,7 @@ QUICKSTART_COLUMNS = (
 
 def main() -> None:
     block = sys.argv[1] if len(sys.argv) == 2 else ""
-    makers = {"adaptations": adaptations, "quickstart": quickstart, "recipes": recipes}
+    makers = {"adaptations": adaptations, "quickstart": quickstart, "recipes": printed, "goals": printed, "floors": printed}
     if block not in makers:
         sys.exit(__doc__)
     text = f"<!-- {block} -->\n{makers[block]()}\n<!-- /{block} -->"
@@ -75,7 +76,7 @@ def quickstart() -> str:
     return f"{pick}\n\n{table(QUICKSTART_COLUMNS, rows)}"
 
 
-def recipes() -> str:
+def printed() -> str:
     """The table on standard input, as it was printed."""
     return f"```text\n{sys.stdin.read().rstrip()}\n```"
 
