@@ -21,6 +21,7 @@ SEVEN = (
     "deit_small_patch16_224",
     "swin_tiny_patch4_window7_224",
 )
+PRINTED = ("recipes", "goals", "floors")  # by another command, on standard input
 ADAPTATIONS = ("stock", "small", "upsample:96")
 QUICKSTART_COLUMNS = (
     "Model",
@@ -35,7 +36,7 @@ QUICKSTART_COLUMNS = (
 
 def main() -> None:
     block = sys.argv[1] if len(sys.argv) == 2 else ""
-    makers = {"adaptations": adaptations, "quickstart": quickstart, "recipes": printed, "goals": printed, "floors": printed}
+    makers = {"adaptations": adaptations, "quickstart": quickstart, **dict.fromkeys(PRINTED, printed)}
     if block not in makers:
         sys.exit(__doc__)
     text = f"<!-- {block} -->\n{makers[block]()}\n<!-- /{block} -->"

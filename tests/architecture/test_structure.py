@@ -1,6 +1,7 @@
 """The house rules that the folder tree and the imports keep."""
 
 import ast
+import importlib.util
 import subprocess
 import sys
 from pathlib import Path
@@ -16,7 +17,7 @@ MAY_IMPORT = {
     "vlm_train": {"vlm_contract"},
     "vlm_export": {"vlm_contract", "vlm_targets", "vlm_train.backbones", "vlm_train.data", "vlm_train.weights"},
     "vlm_profile": {
-        *("vlm_contract", "vlm_targets", "vlm_train.backbones", "vlm_train.data", "vlm_export.tensorrt.api"),
+        *("vlm_contract", "vlm_targets", "vlm_train.backbones", "vlm_train.data", "vlm_export.tensorrt"),
     },
     "vlm_report": {"vlm_contract", "vlm_targets", "vlm_profile"},
 }
@@ -81,3 +82,17 @@ def test_torch_free_packages_import_without_torch() -> None:
     names = [module_name(path) for stage in TORCH_FREE for path in modules(stage) if path.name != "__main__.py"]
     code = f"import sys, importlib; sys.modules['torch'] = None\nfor name in {names!r}: importlib.import_module(name)"
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def is_module(node: ast.ImportFrom, name: ast.alias) -> bool:
+    return importlib.util.find_spec(f"{node.module}.{name.name}") is not None
+
+
+@pytest.mark.parametrize("script", sorted((ROOT / "scripts").glob("*.py")), ids=lambda path: path.name)
+def test_what_a_script_takes_from_us_is_there(script: Path) -> None:
+    """Nobody runs a benchmark between two releases: this is what else would break it in silence."""
+    for node in ast.walk(ast.parse(script.read_text())):
+        if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("vlm_"):
+            module = importlib.import_module(str(node.module))
+            missing = [name.name for name in node.names if not (hasattr(module, name.name) or is_module(node, name))]
+            assert not missing, f"{script.name} imports {missing} from {node.module}"
