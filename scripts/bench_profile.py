@@ -163,7 +163,7 @@ def polygraphy(job: Job) -> Run:
 
 def mlperf(job: Job) -> Run:
     protocol = replace(FULL, measure_s=job.seconds)
-    spec = replace(spec_of(job.model, job.threads), inputs=job.inputs, protocol=protocol)
+    spec = replace(spec_of(job.model, job.threads), inputs=job.inputs, protocol=protocol, look=False)
     figures = loadgen.figures_of(spec, job.peers["mlperf_loadgen"], {"PYTHONPATH": ROOTS})
     return Run(figures["p50_ms"], figures["result"])
 
@@ -219,7 +219,9 @@ def spec_of(model: Path, threads: int) -> Spec:
     """For our worker and for LoadGen, of a look at the model."""
     setup = Setup(1, threads, 1, runtimes()[RUNTIME].scope, Absent("one call after the other"), {})
     memory = device_of().memory_bytes
-    return Spec(RUNTIME, str(model), setup, max(8 * 2**30, memory), os.getpid(), (), FULL, 0, order=0, attempt=1)
+    return Spec(
+        RUNTIME, str(model), setup, max(8 * 2**30, memory), os.getpid(), (), FULL, 0, order=0, attempt=1, look=True
+    )
 
 
 def turns(tools: Mapping[str, Tool], job: Job, runs: int, beside: Beside) -> dict[str, Series]:

@@ -76,6 +76,8 @@ def parser() -> Parser:
     add("--fps", type=seconds, metavar="F", help="frames come at this rate, as from a camera: latency, late, dropped")
     add("--input-shape", type=input_shape, action="append", default=[], metavar="NAME:1x3x224x224",
         help="the shape of an input with unknown dimensions; its batch is --batch")  # fmt: skip
+    add("--trust-file", action="append", default=[], metavar="SHA256",
+        help="an engine from elsewhere to load all the same: it is native code, and runs as you")  # fmt: skip
     how = parser.add_argument_group("how")
     add = how.add_argument
     add("--quick", action="store_true", help="3 processes of 1 s instead of 5 to 10 of 2 s; labelled so")
@@ -110,6 +112,7 @@ def request_of(options: argparse.Namespace) -> "Request":
         input_shapes=dict(options.input_shape),
         protocol=protocol_of(options),
         seed=options.seed,
+        trusted=tuple(options.trust_file),
         wait_quiet_s=options.wait_quiet,
         again=options.again,
     )

@@ -13,7 +13,8 @@ if TYPE_CHECKING:
 Shapes = Mapping[str, tuple[int, ...]]  # by input name, as the user gave them
 
 # Whole numbers stay 0 or 1 where they may be indices; 8-bit ones are pixels.
-_WHOLE_NUMBERS_BELOW = {"bool": 2, "uint8": 256, "int8": 128, "int16": 2, "int32": 2, "int64": 2}
+_INDICES = ("int16", "int32", "int64", "uint16", "uint32", "uint64")
+_WHOLE_NUMBERS_BELOW = {"bool": 2, "uint8": 256, "int8": 128, **dict.fromkeys(_INDICES, 2)}
 
 
 def fixed_batch(inputs: Sequence[TensorSpec]) -> int | None:

@@ -38,6 +38,7 @@ class Request:
     input_shapes: Shapes = field(default_factory=dict)
     protocol: Protocol = FULL
     seed: int = 0  # of the order and of the inputs
+    trusted: tuple[str, ...] = ()  # sha256 of engines from elsewhere, which are native code
     wait_quiet_s: float = 60.0  # at most, before the first process, for others to leave the machine alone
     again: bool = False  # measure what a stored result already answers
 

@@ -21,7 +21,7 @@ from vlm_contract.workspace import Workspace
 from vlm_profile.energy import energy_of, temperature_of
 from vlm_profile.inputs import fixed_batch, resolved
 from vlm_profile.preflight import Preflight, wait_until_quiet
-from vlm_profile.process import WorkerFailed, run_worker, worker_variables
+from vlm_profile.process import TIMEOUT_S, WorkerFailed, run_worker, worker_variables
 from vlm_profile.protocol import FULL, QUICK, Protocol
 from vlm_profile.rows import HOST, Request, Row, check_runtimes, check_usable, installed_version, rows_of
 from vlm_profile.runtimes import runtimes
@@ -44,6 +44,8 @@ from vlm_targets.host import device_of
 
 # Address space of a worker: all memory of the machine, and never less than libraries map without using it.
 ADDRESS_SPACE_BYTES_MIN = 8 * 2**30
+LOADED_BYTES_PER_S = 20e6  # of a slow board's card
+CAUSE_SHOWN = 600  # characters of what a library says
 SCOUT = replace(QUICK, mode="scout", processes=1, processes_max=1, processes_sure=1, measure_s=0.4, measure_s_max=1.5)
 
 
@@ -68,7 +70,7 @@ def measure(workspace: Workspace, request: Request, line: LiveLine | None = None
     check_target(request.target)
     check_runtimes(request.runtime)
     device = device_of()
-    subjects, passed_over = _runnable(subjects_of(workspace, request.artifacts), request)
+    subjects, passed_over = _runnable(subjects_of(workspace, request.artifacts, request.trusted), request)
     with locked(workspace.root / "measurements", "vlm-profile"):
         looks = Looks(request, device)
         rows = [row for subject in subjects for row in _rows(workspace, request, subject, looks, line)]
@@ -114,10 +116,12 @@ class Looks:
             installed_version(row.runtime)
             check_usable(row.runtime)
             try:
-                self._found[key] = run_worker(spec_of(row, (), self._request.protocol, self._request, self._device))
+                spec = spec_of(row, (), self._request.protocol, self._request, self._device)
+                look = replace(spec, look=True, input_shapes=dict(self._request.input_shapes))
+                self._found[key] = run_worker(look, timeout_s=look_timeouts(row))
             except WorkerFailed as error:
-                cause = str(error).rstrip(".")
-                raise VlmError(f"{row.runtime.name} cannot open {row.subject.path}: {cause}.") from None
+                cause = str(error).rstrip(".")[:CAUSE_SHOWN]
+                raise VlmError(f"{row.runtime.name} cannot run {row.subject.path}: {cause}.") from None
         return self._found[key]
 
     def trial_of(self, row: Row, protocol: Protocol) -> Trial:
@@ -149,12 +153,19 @@ class Looks:
         return self._request
 
 
+def look_timeouts(row: Row) -> dict[str, float]:
+    """Short ones for a model with a loop, which may never end; on a GPU the first inference may build an engine."""
+    if not row.subject.may_not_end or row.runtime.device != "cpu":
+        return TIMEOUT_S
+    return TIMEOUT_S | {"load": 4.0 + row.subject.used.bytes / LOADED_BYTES_PER_S, "first": 4.0}
+
+
 def _runnable(subjects: Sequence[Subject], request: Request) -> tuple[list[Subject], tuple[str, ...]]:
     """Of a whole workspace, what some runtime takes, and a sentence for each of the rest; all that was named."""
     takes = {name for kind in runtimes().values() for name in kind.formats if not kind.unusable()}
     runnable = [subject for subject in subjects if request.artifacts or subject.used.format in takes]
     rest = (subject.used for subject in subjects if subject not in runnable)
-    return runnable, tuple(f"{used.name} is a {used.format} artifact: no runtime here runs it." for used in rest)
+    return runnable, tuple(f"{used.name}: no runtime here runs the format {used.format}." for used in rest)
 
 
 def _rows(workspace: Workspace, request: Request, subject: Subject, looks: Looks, line: LiveLine) -> Iterator[Row]:
@@ -257,7 +268,7 @@ def _progress(trial: Trial, trials: Sequence[Trial]) -> str:
 
 
 def spec_of(row: Row, inputs: tuple[TensorSpec, ...], protocol: Protocol, request: Request, device: Device) -> Spec:
-    """What a worker is told; without inputs it only looks at the model."""
+    """What a worker is told."""
     return Spec(
         runtime=row.runtime.name,
         model=str(row.subject.path),

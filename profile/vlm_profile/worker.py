@@ -14,7 +14,7 @@ import time
 from array import array
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -25,7 +25,7 @@ from vlm_contract.measurement import Canary, Repetition, RuntimeUsed, Setup
 from vlm_contract.processes import die_with
 from vlm_profile.canary import canary
 from vlm_profile.fidelity import Witness
-from vlm_profile.inputs import random_feeds
+from vlm_profile.inputs import random_feeds, resolved
 from vlm_profile.kernel import reset_peak, rss_bytes, thread_cpu_s
 from vlm_profile.loops import Clock, Feed, Samples, at_frame_rate, back_to_back, for_seconds, side_by_side, warm_up
 from vlm_profile.protocol import Protocol
@@ -44,11 +44,13 @@ class Spec:
     setup: Setup
     memory_limit_bytes: int  # of address space
     parent: int  # process id
-    inputs: tuple[TensorSpec, ...]  # every dimension known; empty for a probe
+    inputs: tuple[TensorSpec, ...]  # every dimension known
     protocol: Protocol
     seed: int  # of the inputs
     order: int
     attempt: int
+    look: bool = False  # only open the model and run it once, with inputs as the model declares them
+    input_shapes: dict[str, tuple[int, ...]] = field(default_factory=dict)  # for a look, as the user gave them
 
 
 @dataclass(frozen=True)
@@ -103,11 +105,20 @@ def work(spec: Spec, send: Callable[[str, Any], None], clock: Clock = time.perf_
         runtime = kind(Path(spec.model), spec.setup.threads, spec.setup.options)
     with runtime:
         found = (
-            measured(spec, runtime, phases, clock, baseline, before)
-            if spec.inputs
-            else Absent("only a look at the model")
+            looked_at(spec, runtime, phases) if spec.look else measured(spec, runtime, phases, clock, baseline, before)
         )
         send("findings", encode(Findings(runtime.inputs, runtime.used, versions(), found)))
+
+
+def looked_at(spec: Spec, runtime: Runtime, phases: Phases) -> Absent:
+    """Run the model once, so that one that cannot run, or never ends, is refused before anything is measured."""
+    try:
+        inputs = resolved(runtime.inputs, spec.setup.batch, spec.input_shapes)
+    except VlmError as error:
+        return Absent(str(error))  # the parent finds the same, and knows what to type
+    with phases.phase("first"):
+        runtime.run(*random_feeds(inputs, 1, spec.seed))
+    return Absent("only a look at the model")
 
 
 def confine(spec: Spec, kind: type[Runtime]) -> None:

@@ -26,7 +26,7 @@ SAY = "import os, signal, sys, time; channel = int(sys.argv[1]); say = lambda te
 def spec_of(model: Path, protocol: Protocol = FULL, *, probe: bool = False) -> Spec:
     inputs = () if probe else (TensorSpec("x", (2, 4), "float32"),)
     setup = Setup(2, 1, 1, "host arrays in, host arrays out", Absent("one call after the other"), {})
-    return Spec("onnxruntime", str(model), setup, 8 * 2**30, os.getpid(), inputs, protocol, 0, 3, 2)
+    return Spec("onnxruntime", str(model), setup, 8 * 2**30, os.getpid(), inputs, protocol, 0, 3, 2, look=probe)
 
 
 def double(code: str) -> list[str]:

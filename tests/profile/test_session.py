@@ -276,12 +276,12 @@ def test_of_a_workspace_what_no_runtime_takes_is_passed_over_with_a_sentence(
 ) -> None:
     model = subject_at(tiny_model)
     engine = replace(model, used=replace(model.used, name="an-engine", format="no-such-format"))
-    monkeypatch.setattr(session, "subjects_of", lambda workspace, paths: (model, engine))
+    monkeypatch.setattr(session, "subjects_of", lambda workspace, paths, trusted: (model, engine))
     measured = measure(workspace, Request(batches=(1,), threads=1, protocol=tiny_protocol))
     assert [record.artifact.name for record in measured.records.values()] == [model.used.name]
-    assert measured.skipped == ("an-engine is a no-such-format artifact: no runtime here runs it.",)
-    monkeypatch.setattr(session, "subjects_of", lambda workspace, paths: (engine,))
-    with pytest.raises(VlmError, match="an-engine is a no-such-format artifact"):
+    assert measured.skipped == ("an-engine: no runtime here runs the format no-such-format.",)
+    monkeypatch.setattr(session, "subjects_of", lambda workspace, paths, trusted: (engine,))
+    with pytest.raises(VlmError, match="an-engine: no runtime here runs"):
         measure(workspace, Request(batches=(1,), threads=1, protocol=tiny_protocol))
 
 
