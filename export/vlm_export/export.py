@@ -14,12 +14,13 @@ from vlm_contract.codec import Absent, write_record
 from vlm_contract.console import LiveLine, require_extra
 from vlm_contract.errors import CheckFailed, VlmError
 from vlm_contract.files import locked, sha256_of, write_whole
+from vlm_contract.garbage import uncollected
 from vlm_contract.manifest import ArtifactManifest, FileEntry
 from vlm_contract.workspace import MANIFEST_FILE, Workspace, safe_name
 from vlm_export.artifacts import Exported, Recipe, draft_folder, kept_artifact, put_in_place
 from vlm_export.checkpoint import Checkpoint, Described, checkpoint_from_path
 from vlm_export.gates import Gate, gate_of
-from vlm_export.quiet import silenced, uncollected
+from vlm_export.quiet import silenced
 from vlm_export.reproduction import REPRODUCE_FILE, reproduction
 from vlm_export.wanted import CALIBRATION_IMAGES, Wanted
 

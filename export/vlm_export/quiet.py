@@ -1,6 +1,5 @@
-"""What the libraries that export would print, and what they would spend on looking for garbage."""
+"""What the libraries that export would print."""
 
-import gc
 import io
 import logging
 import warnings
@@ -19,13 +18,3 @@ def silenced() -> Iterator[None]:
             yield
     finally:
         logging.disable(disabled)
-
-
-@contextmanager
-def uncollected() -> Iterator[None]:
-    """Let Python not look for garbage while millions of small objects come that stay: a tenth of an export."""
-    gc.disable()
-    try:
-        yield
-    finally:
-        gc.enable()

@@ -3,8 +3,8 @@
 import time
 from collections.abc import Callable
 
-COMPUTE_ROUNDS, COMPUTE_FLOATS = 6000, 8192  # 32 KB, within the first cache of any CPU
-MEMORY_ROUNDS, MEMORY_BYTES = 4, 64 * 2**20  # beyond the last cache of small ones
+COMPUTE_ROUNDS, COMPUTE_FLOATS = 30_000, 8192  # 32 KB, within the first cache of any CPU
+MEMORY_ROUNDS, MEMORY_BYTES = 16, 64 * 2**20  # beyond the last cache of small ones
 
 
 def canary(clock: Callable[[], int] = time.perf_counter_ns) -> tuple[float, float]:

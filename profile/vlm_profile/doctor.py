@@ -14,7 +14,6 @@ from vlm_profile.machine import Fault, faults_of, fingerprint_of
 from vlm_profile.preflight import preflight
 from vlm_profile.rows import version_or_nothing
 from vlm_profile.runtimes import runtimes
-from vlm_profile.sensors import read_all, sensors
 from vlm_targets.host import device_of
 
 WIDTH = 110
@@ -54,13 +53,12 @@ def doctor_command(options: argparse.Namespace) -> Outcome:
 def diagnose(root: Path = Path("/")) -> Diagnosis:
     """Takes about a second."""
     device, looked = device_of(root), preflight(root)
-    found = sensors(root)
     kinds = sorted(runtimes().values(), key=lambda kind: (bool(kind.unusable()), kind.name))
     return Diagnosis(
         device=device,
         state=fingerprint_of(root),
         runtimes=tuple(Usable(k.name, k.formats, version_or_nothing(k), k.unusable()) for k in kinds),
-        sensors=read_all(found),
+        sensors=looked.values,
         faults=tuple(faults_of(device, root)),
         noise=looked.sentences,
     )

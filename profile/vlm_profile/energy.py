@@ -1,32 +1,43 @@
 """Energy and temperature from what the sensors said."""
 
-from collections.abc import Sequence
+from bisect import bisect_right
+from collections.abc import Mapping, Sequence
 from itertools import pairwise
+from math import inf
 
 from vlm_contract.codec import Absent
 from vlm_contract.measurement import Energy, Repetition, Setup, Temperature
 
 SECONDS_MIN = 10.0  # of measured loops; shorter integrals say little
+GAP_S_MAX = 1.0  # between two readings; over a longer one nobody knows what was taken
 POWER, TEMPERATURE = "power_w ", "temperature_c "
 
+Points = Sequence[tuple[float, float]]  # seconds, watts
 
-def energy_of(repetitions: Sequence[Repetition], setup: Setup, idle_w: float | Absent) -> Energy | Absent:
+
+def energy_of(repetitions: Sequence[Repetition], setup: Setup, idle_w: Mapping[str, float] | Absent) -> Energy | Absent:
     """The trapezoidal integral of sampled power over the measured loops, minus what the idle machine takes.
 
-    Of several sensors the one that took most counts: it is the nearest to the whole.
+    One sensor counts for all loops, against its own idle power (`idle_w`: watts by the readings' keys): of several the
+    one that rose most, as the nearest to what the model took.
     """
-    totals = [total for repetition in repetitions if (total := _integral(repetition))]
-    if not totals:
-        return Absent("no power sensor was read while the loops ran")
+    joules = _joules_by_sensor(repetitions)
+    if not joules:
+        return Absent("no power sensor was read throughout the loops")
     if isinstance(idle_w, Absent):
         return Absent(f"what the idle machine takes is not known: {idle_w.reason}")
-    joules, seconds = sum(j for _, j, _ in totals), sum(s for _, _, s in totals)
+    seconds = sum(repetition.measure_s for repetition in repetitions)
     if seconds < SECONDS_MIN:
         return Absent(f"power was read over {seconds:.1f} s of loops, under {SECONDS_MIN:g} s: --soak 1m")
+    above = {key: total - idle_w[key] * seconds for key, total in joules.items() if key in idle_w}
+    if not above:
+        return Absent("what the idle machine takes is not known: that sensor gave nothing before")
+    key = max(above, key=above.__getitem__)
+    power_w = joules[key] / seconds
+    if above[key] <= 0:
+        return Absent(f"the mean of {power_w:.2f} W is not above the {idle_w[key]:.2f} W of the idle machine")
     images = setup.batch * sum(len(repetition.samples_ns) for repetition in repetitions)
-    if joules <= idle_w * seconds:
-        return Absent(f"the mean of {joules / seconds:.2f} W is not above the {idle_w:.2f} W of the idle machine")
-    return Energy(1e3 * (joules - idle_w * seconds) / images, joules / seconds, idle_w, totals[0][0], seconds)
+    return Energy(1e3 * above[key] / images, power_w, idle_w[key], key.removeprefix(POWER), seconds)
 
 
 def temperature_of(repetitions: Sequence[Repetition]) -> Temperature | Absent:
@@ -40,18 +51,34 @@ def temperature_of(repetitions: Sequence[Repetition]) -> Temperature | Absent:
     return Temperature(name.removeprefix(TEMPERATURE), first, hottest)
 
 
-def _integral(repetition: Repetition) -> tuple[str, float, float] | None:
-    """The sensor, joules and seconds of the measured loop; None without two readings of power inside it."""
-    end_s = repetition.began_s + repetition.measure_s
-    inside = [r for r in repetition.readings if repetition.began_s <= r.at_s <= end_s]
-    names = sorted({name for r in inside for name in r.values if name.startswith(POWER)})
-    found = []
-    for name in names:
-        points = [(r.at_s, r.values[name]) for r in inside if name in r.values]
-        if len(points) > 1:
-            joules = sum((b_s - a_s) * (a_w + b_w) / 2 for (a_s, a_w), (b_s, b_w) in pairwise(points))
-            found.append((joules, points[-1][0] - points[0][0], name.removeprefix(POWER)))
-    if not found:
+def _joules_by_sensor(repetitions: Sequence[Repetition]) -> dict[str, float]:
+    """Of the sensors that were read throughout every loop."""
+    keys = {key for r in repetitions for reading in r.readings for key in reading.values if key.startswith(POWER)}
+    found = {}
+    for key in sorted(keys):
+        parts = [joules for repetition in repetitions if (joules := _joules(repetition, key)) is not None]
+        if len(parts) == len(repetitions):
+            found[key] = sum(parts)
+    return found
+
+
+def _joules(repetition: Repetition, key: str) -> float | None:
+    """Of one loop, from its first moment to its last: between readings, power is taken to change evenly."""
+    begin_s, end_s = repetition.began_s, repetition.began_s + repetition.measure_s
+    points = sorted((r.at_s, r.values[key]) for r in repetition.readings if key in r.values)
+    inside = [point for point in points if begin_s < point[0] < end_s]
+    if not inside:
         return None
-    joules, seconds, name = max(found)
-    return name, joules, seconds
+    line = [(begin_s, _at(points, begin_s)), *inside, (end_s, _at(points, end_s))]
+    if max(b_s - a_s for (a_s, _), (b_s, _) in pairwise(line)) > GAP_S_MAX:
+        return None
+    return sum((b_s - a_s) * (a_w + b_w) / 2 for (a_s, a_w), (b_s, b_w) in pairwise(line))
+
+
+def _at(points: Points, at_s: float) -> float:
+    """Watts at a time between readings; before the first and after the last, theirs."""
+    after = bisect_right(points, (at_s, inf))
+    if after in (0, len(points)):
+        return points[min(after, len(points) - 1)][1]
+    (a_s, a_w), (b_s, b_w) = points[after - 1 : after + 1]
+    return a_w + (b_w - a_w) * (at_s - a_s) / (b_s - a_s)

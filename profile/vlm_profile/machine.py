@@ -7,9 +7,16 @@ from pathlib import Path
 
 from vlm_contract.measurement import Device
 from vlm_profile.sensors._files import text_of
+from vlm_targets.host import usable_cpus
 
 MANY_SWAPPED_KB = 64 * 1024
 PRESSURE_PERCENT = 5.0  # of the last ten seconds in which some task waited for a CPU
+# Where a kernel says whether clocks may rise over their base, and its words for yes and no.
+TURBO = (
+    ("sys/devices/system/cpu/intel_pstate/no_turbo", "0", "1"),
+    ("sys/devices/system/cpu/cpufreq/boost", "1", "0"),
+)
+GPUS_OF_JETSONS = (".gpu", ".gm20b", ".gp10b", ".gv11b", ".ga10b")  # in devfreq, after their address
 
 
 @dataclass(frozen=True)
@@ -35,17 +42,42 @@ def fingerprint_of(root: Path = Path("/")) -> dict[str, str]:
 
 def faults_of(device: Device, root: Path = Path("/"), environ: Mapping[str, str] = os.environ) -> Iterator[Fault]:
     """Every fault that can be seen without measuring."""
+    yield from _faults_of_clocks(device, root)
+    yield from _faults_of_sharing(device, root)
+    if "LD_PRELOAD" in environ:
+        yield Fault(f"LD_PRELOAD is {environ['LD_PRELOAD']}: it changes every runtime", "unset LD_PRELOAD")
+    if "ORT_DISABLE_TELEMETRY" not in environ:
+        yield Fault(
+            "onnxruntime may run a thread for telemetry: vlm-profile switches it off, other programs do not",
+            "export ORT_DISABLE_TELEMETRY=1",
+        )
+
+
+def _faults_of_clocks(device: Device, root: Path) -> Iterator[Fault]:
     governors = _governors(root)
     if governors and governors != "performance":
         yield Fault(
             f"the governor of the CPUs is {governors}: clocks follow the load",
             "echo performance | sudo tee /sys/devices/system/cpu/cpu*/cpufreq/scaling_governor",
         )
-    if _turbo(root) == "on":
+    for file, on, off in TURBO:
+        if text_of(root / file) == on:
+            yield Fault("the CPUs' clock may rise over its base while they are cool", f"echo {off} | sudo tee /{file}")
+    if isinstance(device.power_mode, str) and not device.power_mode.startswith("MAXN"):
         yield Fault(
-            "the CPUs' clock may rise over its base while they are cool",
-            "echo 1 | sudo tee /sys/devices/system/cpu/intel_pstate/no_turbo   # or 0 to …/cpufreq/boost",
+            f"the power mode is {device.power_mode}: it caps clocks, and figures hold for it alone",
+            "sudo nvpmodel -m ID   # of: grep POWER_MODEL /etc/nvpmodel.conf",
         )
+    if _unlocked(root):
+        yield Fault("the GPU's clock follows the load", "sudo jetson_clocks")
+    if list(root.glob("proc/driver/nvidia/gpus/*/information")) and not _is_jetson(root):
+        yield Fault(
+            "whether the GPU's clocks are locked, its driver does not say",
+            "sudo nvidia-smi --lock-gpu-clocks=MHZ   # of: nvidia-smi -q -d SUPPORTED_CLOCKS",
+        )
+
+
+def _faults_of_sharing(device: Device, root: Path) -> Iterator[Fault]:
     if text_of(root / "sys/devices/system/cpu/smt/control") == "on":
         yield Fault(
             "two hardware threads share a core: a neighbour on the other one halves ours",
@@ -57,18 +89,21 @@ def faults_of(device: Device, root: Path = Path("/"), environ: Mapping[str, str]
         yield Fault(
             f"for {share:.0f} % of the last 10 s some task waited for a CPU", "top   # and end what need not run"
         )
-    if device.usable_cpus < device.cpus:
+    if (granted := usable_cpus(root, device.cpus)) < device.cpus:
+        yield Fault(
+            f"a quota of the cgroup grants {granted} of {device.cpus} CPUs, and stops us in bursts beyond it",
+            "systemctl set-property --runtime UNIT CPUQuota=   # or docker update --cpus 0 CONTAINER",
+        )
+    if device.usable_cpus < granted:
         yield Fault(
             f"{device.usable_cpus} of {device.cpus} CPUs are ours: others share caches, memory and clocks",
-            "run where the affinity mask and the cgroup leave all CPUs",
+            f"taskset --cpu-list --pid 0-{device.cpus - 1} $$",
         )
     if _is_virtual(root):
         yield Fault(
             "a hypervisor may take CPUs away, and hides clocks: figures hold for this virtual machine",
             "measure on the machine itself, or watch the verdicts for steal",
         )
-    if "LD_PRELOAD" in environ:
-        yield Fault(f"LD_PRELOAD is {environ['LD_PRELOAD']}: it changes every runtime", "unset LD_PRELOAD")
 
 
 def _governors(root: Path) -> str:
@@ -77,9 +112,21 @@ def _governors(root: Path) -> str:
 
 
 def _turbo(root: Path) -> str:
-    no_turbo = text_of(root / "sys/devices/system/cpu/intel_pstate/no_turbo")
-    boost = text_of(root / "sys/devices/system/cpu/cpufreq/boost")
-    return {"0": "on", "1": "off"}.get(no_turbo) or {"1": "on", "0": "off"}.get(boost, "")
+    for file, on, off in TURBO:
+        if state := {on: "on", off: "off"}.get(text_of(root / file)):
+            return state
+    return ""
+
+
+def _unlocked(root: Path) -> bool:
+    """Whether a Jetson's GPU may change its clock: `jetson_clocks` sets its least to its most."""
+    bounds = (root / "sys/class/devfreq").glob("*/min_freq")
+    gpus = [file.parent for file in bounds if file.parent.name.endswith(GPUS_OF_JETSONS)]
+    return any(text_of(gpu / "min_freq") != text_of(gpu / "max_freq") for gpu in gpus)
+
+
+def _is_jetson(root: Path) -> bool:
+    return "nvidia,tegra" in text_of(root / "proc/device-tree/compatible")
 
 
 def _is_virtual(root: Path) -> bool:

@@ -55,6 +55,7 @@ def worker_variables(threads: int) -> dict[str, str]:
     return {
         **dict.fromkeys(pools, str(threads)),
         "ORT_DISABLE_TELEMETRY": "1",  # read at onnxruntime's import; else a thread of it writes a database
+        "CUDA_MODULE_LOADING": "LAZY",  # CUDA's default since 12.2, so that older ones load alike
         "PYTHONSAFEPATH": "1",  # a module in the current folder must not stand in for a library's
     }
 

@@ -36,7 +36,12 @@ def sampled() -> Iterator[list[Reading]]:
     with tempfile.TemporaryFile() as said:
         command = [sys.executable, "-m", "vlm_profile.sampler", str(os.getpid())]
         process = subprocess.Popen(
-            command, stdin=subprocess.PIPE, stdout=said, stderr=subprocess.DEVNULL, start_new_session=True
+            command,
+            stdin=subprocess.PIPE,
+            stdout=said,
+            stderr=subprocess.DEVNULL,
+            start_new_session=True,
+            env={**os.environ, "PYTHONSAFEPATH": "1"},  # as a worker's: no module of the current folder
         )
         try:
             yield readings

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from statistics import median
 
 from vlm_contract.measurement import Context, Reading
-from vlm_profile.sensors.nvml import POWER_CAP, THERMAL
+from vlm_profile.sensors.nvml import IDLE, POWER_CAP, THERMAL
 from vlm_profile.sensors.pi import KEY as PI_BITS
 from vlm_profile.sensors.pi import NOW as PI_NOW
 
@@ -36,16 +36,21 @@ def _gpu(readings: Sequence[Reading]) -> str:
     if any(int(bits) & THERMAL for bits in _values(readings, "gpu_throttle_bits ")):
         return "the GPU slowed down for heat or for its power supply"
     pairs = [
-        (clock, reading.values[default])
+        (clock, usual)
         for reading in readings
         for key, clock in reading.values.items()
-        if key.startswith("gpu_mhz ")
-        and reading.values.get(default := key.replace("gpu_mhz ", "gpu_mhz_default "), 0.0) > 0
+        if key.startswith("gpu_mhz ") and (usual := _default_at_work(reading, key.removeprefix("gpu_mhz ")))
     ]
     slow = sum(clock < usual * GPU_CLOCK_PERCENT / 100 for clock, usual in pairs)
     if not pairs or slow <= len(pairs) * GPU_SAMPLES_PERCENT / 100:
         return ""
     return f"the GPU's clock was under {GPU_CLOCK_PERCENT:g} % of its default in {slow} of {len(pairs)} readings"
+
+
+def _default_at_work(reading: Reading, index: str) -> float:
+    """The default clock of a GPU; 0 where it has none, or is idle: clocks then fall because nobody asks for more."""
+    idle = int(reading.values.get(f"gpu_throttle_bits {index}", 0)) & IDLE
+    return 0.0 if idle else reading.values.get(f"gpu_mhz_default {index}", 0.0)
 
 
 def _cpu(context: Sequence[Context]) -> str:

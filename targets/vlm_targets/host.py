@@ -33,7 +33,7 @@ def device_of(root: Path = Path("/"), *, affinity: int | None = None, machine: s
         cpus=cpus,
         usable_cpus=usable_cpus(root, len(os.sched_getaffinity(0)) if affinity is None else affinity),
         memory_bytes=int(_field(_read(root / "proc/meminfo"), "MemTotal").removesuffix("kB")) * 1024,
-        gpu=next(iter(_gpus(root)), Absent("no NVIDIA driver names one")),
+        gpu=next(iter([*_gpus(root), *_integrated(root)]), Absent("no NVIDIA driver names one")),
         power_mode=_power_mode(root),
         system=_system(root),
         machine=machine,
@@ -56,6 +56,12 @@ def is_here(target: Target, root: Path = Path("/")) -> bool:
 def _gpus(root: Path) -> list[str]:
     files = sorted(root.glob("proc/driver/nvidia/gpus/*/information"))
     return [name for file in files if (name := _field(_read(file), "Model"))]
+
+
+def _integrated(root: Path) -> list[str]:
+    """The GPU of a Jetson, whose driver may list none, by the chip that its device tree says it is part of."""
+    chip = re.search(r"nvidia,(tegra\d+)", _read(root / "proc/device-tree/compatible"))
+    return [f"integrated in {chip[1]}"] if chip else []
 
 
 def _power_mode(root: Path) -> str | Absent:

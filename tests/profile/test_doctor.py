@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
@@ -9,8 +10,9 @@ from vlm_contract.codec import Absent
 from vlm_contract.measurement import Device
 from vlm_profile import doctor
 from vlm_profile.__main__ import main
-from vlm_profile.doctor import Diagnosis, Usable, shown
+from vlm_profile.doctor import Diagnosis, Usable, diagnose, shown
 from vlm_profile.machine import Fault
+from vlm_profile.preflight import Preflight
 
 DIAGNOSIS = Diagnosis(
     device=Device("a board", "a CPU", 4, 4, 2**33, Absent("no driver names one"), "15W", "Linux 6", "aarch64"),
@@ -56,3 +58,11 @@ def test_where_no_runtime_can_be_used_the_check_says_no(
 def test_this_machine_is_diagnosed(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["doctor"]) == 0
     assert "onnxruntime" in capsys.readouterr().out
+
+
+def test_what_the_look_read_is_shown_also_where_a_second_look_would_say_nothing(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    looked = Preflight((), {}, {"power_w package-0 (RAPL)": 9.0}, {"power_w package-0 (RAPL)": 9.5})
+    monkeypatch.setattr(doctor, "preflight", lambda root: looked)
+    assert diagnose(Path("/")).sensors == {"power_w package-0 (RAPL)": 9.5}

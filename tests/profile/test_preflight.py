@@ -44,49 +44,122 @@ def test_it_is_waited_for_until_it_is_quiet_or_the_time_is_over(
     assert clock.now == took
 
 
-def tree(root: Path) -> Path:
-    """A machine at rest."""
-    (root / "proc/self/task/1").mkdir(parents=True)
-    (root / "proc/self/task/1/schedstat").write_text("0 0 0\n")
-    write_stat(root, busy=0, steal=0)
-    return root
+class FakeMachine:
+    """Files of a machine of ours alone; while the look sleeps its clock moves on, and others use what they are told."""
+
+    def __init__(self, root: Path, *, elsewhere: int = 0, **shares: float) -> None:
+        self.root, self.now, self.shares = root, 0.0, shares
+        self.ours = sorted(os.sched_getaffinity(0))
+        self.cpus = [*self.ours, *(max(self.ours) + 1 + i for i in range(elsewhere))]
+        self.file("proc/self/task/1/schedstat", "0 0 0")
+        self.sleep(0.0)
+
+    def file(self, name: str, text: str) -> None:
+        (self.root / name).parent.mkdir(parents=True, exist_ok=True)
+        (self.root / name).write_text(text + "\n")
+
+    def sleep(self, seconds: float) -> None:
+        """Of each CPU others use the share `busy`; of the machine the hypervisor takes `steal`."""
+        self.now += seconds
+        busy, steal = (round(self.now * self.shares.get(what, 0.0) * TICK) for what in ("busy", "steal"))
+        total = f"cpu  {busy * len(self.cpus)} 0 0 0 0 0 0 {steal * len(self.cpus)} 0 0"
+        self.file("proc/stat", "\n".join([total, *(f"cpu{cpu} {busy} 0 0 0 0 0 0 {steal} 0 0" for cpu in self.cpus)]))
+        for what in ("cpu", "memory"):
+            waited_us = round(self.now * self.shares.get(f"waits_for_{what}", 0.0) * 1e6)
+            self.file(f"proc/pressure/{what}", f"some avg10=99.00 total={waited_us}\nfull avg10=0.00 total=0")
+
+    def look(self) -> Preflight:
+        return preflight(self.root, self.sleep, lambda: self.now)
 
 
-def write_stat(root: Path, busy: float, steal: float) -> None:
-    fields = f"{round(busy * TICK)} 0 0 0 0 0 0 {round(steal * TICK)} 0 0"
-    lines = [f"cpu  {fields}", *(f"cpu{cpu} {fields}" for cpu in sorted(os.sched_getaffinity(0))[:1])]
-    (root / "proc/stat").write_text("\n".join(lines) + "\n")
+@pytest.fixture(autouse=True)
+def _no_time_of_our_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("time.process_time", lambda: 0.0)
 
 
 @pytest.mark.parametrize(
-    ("busy", "steal", "seen"),
+    ("shares", "seen"),
     [
-        (0.0, 0.0, []),
-        (0.5, 0.0, ["others use 50 % of a CPU of ours (limit: 10)"]),
-        (0.0, 0.25, ["the hypervisor takes 25 % of a CPU (limit: 2)"]),
+        ({}, []),
+        ({"busy": 0.09, "steal": 0.01, "waits_for_cpu": 0.04, "waits_for_memory": 0.04}, []),
+        ({"busy": 0.25}, ["others use 25 % of our CPUs (limit: 10)"]),
+        ({"steal": 0.25}, ["the hypervisor takes 25 % of the machine (limit: 2)"]),
+        ({"waits_for_cpu": 0.3}, ["for 30 % of the time some task waited for cpu (limit: 5)"]),
+        ({"waits_for_memory": 0.3}, ["for 30 % of the time some task waited for memory (limit: 5)"]),
     ],
 )
-def test_one_second_shows_what_others_use(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, busy: float, steal: float, seen: list[str]
+def test_one_second_shows_what_others_use(tmp_path: Path, shares: dict[str, float], seen: list[str]) -> None:
+    machine = FakeMachine(tmp_path, **shares)
+    assert list(machine.look().sentences) == seen
+    assert machine.now == pytest.approx(1.0)
+
+
+def test_those_that_wait_for_cpus_that_are_not_ours_do_not_concern_us(tmp_path: Path) -> None:
+    assert FakeMachine(tmp_path, elsewhere=2, waits_for_cpu=0.9).look().quiet
+
+
+def test_a_pi_that_is_throttled_is_not_quiet(tmp_path: Path) -> None:
+    machine = FakeMachine(tmp_path)
+    machine.file("sys/devices/platform/soc/soc:firmware/get_throttled", "50005")
+    (sentence,) = machine.look().sentences
+    assert "0x5:" in sentence
+    machine.file("sys/devices/platform/soc/soc:firmware/get_throttled", "50000")  # it was, once
+    assert machine.look().quiet
+
+
+@pytest.mark.parametrize(
+    ("values", "seen"),
+    [
+        ({"gpu_processes 0": 0.0, "gpu_throttle_bits 0": float(0x05)}, []),  # idle, within its power limit
+        ({"gpu_processes 0": 0.0, "gpu_processes 1": 2.0}, ["2 processes compute on the GPU"]),
+        ({"gpu_throttle_bits 0": float(0x21)}, ["the GPU's driver says 0x20"]),
+    ],
+)
+def test_a_gpu_at_work_for_others_or_too_hot_is_not_quiet(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, values: dict[str, float], seen: list[str]
 ) -> None:
-    root = tree(tmp_path)
-    monkeypatch.setattr("time.process_time", lambda: 0.0)
-    found = preflight(root, lambda seconds: write_stat(root, busy * seconds, steal * seconds))
-    assert list(found.sentences) == seen
+    monkeypatch.setattr("vlm_profile.preflight.read_all", lambda found: values)
+    sentences = FakeMachine(tmp_path).look().sentences
+    assert len(sentences) == len(seen)
+    assert all(sentence.startswith(words) for sentence, words in zip(sentences, seen, strict=True))
 
 
-def test_the_firmware_of_a_pi_and_the_idle_power_are_read(tmp_path: Path) -> None:
-    root = tree(tmp_path)
-    firmware = root / "sys/devices/platform/soc/soc:firmware"
-    firmware.mkdir(parents=True)
-    (firmware / "get_throttled").write_text("50005\n")
-    rail = root / "sys/bus/i2c/drivers/ina3221x/6-0040/iio:device0"
-    rail.mkdir(parents=True)
-    (rail / "rail_name_0").write_text("POM_5V_IN\n")
-    (rail / "in_power0_input").write_text("1750\n")
-    found = preflight(root, lambda seconds: None)
-    assert any("0x5" in sentence for sentence in found.sentences)
-    assert found.idle_w == 1.75
+RAIL = "sys/bus/i2c/drivers/ina3221x/6-0040/iio:device0"
+
+
+def with_a_rail(machine: FakeMachine) -> FakeMachine:
+    """Power rises by a watt a second, from one watt."""
+    sleep = machine.sleep
+
+    def rising(seconds: float) -> None:
+        sleep(seconds)
+        machine.file(f"{RAIL}/in_power0_input", str(round(1000 + 1000 * machine.now)))
+
+    machine.sleep = rising  # type: ignore[method-assign]
+    machine.file(f"{RAIL}/rail_name_0", "POM_5V_IN")
+    machine.sleep(0.0)
+    return machine
+
+
+def test_idle_power_is_the_mean_over_the_look_of_each_sensor(tmp_path: Path) -> None:
+    found = with_a_rail(FakeMachine(tmp_path)).look()
+    assert found.idle_w == {"power_w POM_5V_IN": pytest.approx(1.6)}
+    assert found.values == {"power_w POM_5V_IN": pytest.approx(2.0)}
+
+
+def test_what_a_machine_takes_that_is_not_quiet_is_not_its_idle_power(tmp_path: Path) -> None:
+    assert with_a_rail(FakeMachine(tmp_path, busy=0.5)).look().idle_w == Absent(
+        "the machine was not quiet when it was looked at"
+    )
+
+
+def test_the_record_keeps_how_warm_it_was(tmp_path: Path) -> None:
+    machine = FakeMachine(tmp_path)
+    assert "hottest_c" not in machine.look().fingerprint
+    for i, (name, millidegrees) in enumerate((("cpu", 48500), ("gpu", 51250))):
+        machine.file(f"sys/class/thermal/thermal_zone{i}/type", name)
+        machine.file(f"sys/class/thermal/thermal_zone{i}/temp", str(millidegrees))
+    assert machine.look().fingerprint["hottest_c"] == "51.2 (gpu)"
 
 
 def test_a_kernel_that_counts_nothing_is_not_called_quiet(tmp_path: Path) -> None:

@@ -247,6 +247,7 @@ def test_the_real_worker_fills_a_record(
     assert record.latency.processes == 2
     assert record.environment["inputs"] == "x:1x4 float32"
     assert record.environment["ORT_DISABLE_TELEMETRY"] == "1"
+    assert record.environment["CUDA_MODULE_LOADING"] == "LAZY"
     assert isinstance(record.memory.peak_rss_bytes, int)
 
 

@@ -41,6 +41,13 @@ def test_a_gpu_may_be_slow_in_a_tenth_of_the_readings(slow: int, found: bool) ->
     assert bool(throttled(seen, [])) is found
 
 
+def test_an_idle_gpu_is_slow_because_nobody_asks_for_more() -> None:
+    idle = {"gpu_mhz 0": 300.0, "gpu_mhz_default 0": 1500.0, "gpu_throttle_bits 0": 1.0}
+    at_work = {"gpu_mhz 1": 300.0, "gpu_mhz_default 1": 1500.0, "gpu_throttle_bits 1": 0.0}
+    assert throttled(readings(*[idle] * 10), []) == ""
+    assert throttled(readings(*[{**idle, **at_work}] * 10), []).endswith("in 10 of 10 readings")
+
+
 @pytest.mark.parametrize("bits", [0x08, 0x20, 0x40])
 def test_heat_and_the_hardware_slow_a_gpu_down(bits: int) -> None:
     assert "heat" in throttled(readings({"gpu_throttle_bits 0": float(bits)}), [])

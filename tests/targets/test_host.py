@@ -94,6 +94,15 @@ def test_a_gpu_is_named_by_its_driver_and_a_power_mode_by_nvpmodel(tmp_path: Pat
     assert device_of(tmp_path, affinity=2, machine="x86_64").power_mode == "mode 2"
 
 
+def test_the_gpu_of_a_jetson_is_named_by_its_chip_where_no_driver_lists_it(tmp_path: Path) -> None:
+    compatible = "nvidia,p3768-0000+p3767-0005\0nvidia,p3767-0005\0nvidia,tegra234\0"
+    jetson = tree(tmp_path, PC | {"proc/device-tree/compatible": compatible})
+    assert device_of(jetson, affinity=2, machine="aarch64").gpu == "integrated in tegra234"
+    assert "integrated in tegra234" not in names_of(jetson)
+    tree(tmp_path, {GPU: "Model: \t Orin\n"})
+    assert device_of(jetson, affinity=2, machine="aarch64").gpu == "Orin"
+
+
 def test_a_pc_has_its_own_name_and_those_of_its_gpus(tmp_path: Path) -> None:
     gpus = {GPU: "Model: \t\t Tesla T4\n", GPU.replace("01", "02"): "Model: \t\t NVIDIA GeForce GTX 1660 Ti\n"}
     assert names_of(tree(tmp_path, PC | gpus)) == ("PowerEdge R6515", "Tesla T4", "NVIDIA GeForce GTX 1660 Ti")

@@ -23,6 +23,7 @@ from vlm_contract.codec import Absent, read_record, write_record
 from vlm_contract.console import require_extra
 from vlm_contract.errors import VlmError, check_known
 from vlm_contract.files import LOCK_FILE, locked, remove_abandoned, sha256_of, write_whole
+from vlm_contract.garbage import uncollected
 from vlm_contract.workspace import CARD_FILE, HISTORY_FILE, WEIGHTS_FILE, Workspace, safe_name
 from vlm_train.adaptations import check_adapt
 from vlm_train.data import Splits, identity_of, mean_and_std, normalised, open_data
@@ -213,15 +214,10 @@ class _Course:
 def _train(run: _Run, *, resume: bool, overwrite: bool) -> Trained:
     # Read when torch is imported. Threads that spin while they wait trained 3.5 times slower beside other load.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-    from vlm_train.backbones import backbone_from_timm, check_timm_name, pretrained_mean_and_std
-    from vlm_train.distributed import joined_group
+    with uncollected():
+        from vlm_train.distributed import joined_group
 
-    request, train = run.request, run.splits.train
-    check_timm_name(request.model)
-    colours = mean_and_std(train) if request.weights == RANDOM else pretrained_mean_and_std(request.model)
-    backbone = backbone_from_timm(
-        request.model, run.splits.classes, train.image_size, *colours, adapt=request.recipe.adapt
-    )
+        backbone = _backbone(run)
     with joined_group() as group, _held(run, group):
         if (run.folder / CARD_FILE).exists() and not overwrite:
             return _kept(run)
@@ -241,6 +237,16 @@ def _train(run: _Run, *, resume: bool, overwrite: bool) -> Trained:
                 for logger in loggers:
                     logger.finished(card)
     return Trained(card, run.folder, kept=False)
+
+
+def _backbone(run: _Run) -> Backbone:
+    """The network that the request names, for images normalised as its first weights expect."""
+    from vlm_train.backbones import backbone_from_timm, check_timm_name, pretrained_mean_and_std
+
+    request, train = run.request, run.splits.train
+    check_timm_name(request.model)
+    colours = mean_and_std(train) if request.weights == RANDOM else pretrained_mean_and_std(request.model)
+    return backbone_from_timm(request.model, run.splits.classes, train.image_size, *colours, adapt=request.recipe.adapt)
 
 
 @contextmanager

@@ -11,6 +11,7 @@ from vlm_profile.sensors._files import FileSensor, text_of
 
 TOTALS = ("VDD_IN", "POM_5V_IN")
 SUM = "sum of rails"
+NOT_CONNECTED = "NC"
 
 
 @dataclass(frozen=True)
@@ -49,8 +50,9 @@ def _hwmon(root: Path) -> list[Rail]:
     for label in sorted(root.glob("sys/bus/i2c/drivers/ina3221/*/hwmon/hwmon*/in*_label")):
         channel = label.name.removeprefix("in").removesuffix("_label")
         volts, amperes = label.with_name(f"in{channel}_input"), label.with_name(f"curr{channel}_input")
-        if volts.exists() and amperes.exists():  # in7 is the sum of shunt voltages, and has no current
-            rails.append(Rail(text_of(label), volts, amperes))
+        name = text_of(label)
+        if name != NOT_CONNECTED and volts.exists() and amperes.exists():  # in7, a sum of voltages, has no current
+            rails.append(Rail(name, volts, amperes))
     return rails
 
 
@@ -59,5 +61,6 @@ def _iio(root: Path) -> list[FileSensor]:
     for label in sorted(root.glob("sys/bus/i2c/drivers/ina3221x/*/iio:device*/rail_name_*")):
         power = label.with_name(f"in_power{label.name.removeprefix('rail_name_')}_input")  # milliwatts
         name = text_of(label)
-        rails.append(FileSensor(name, power, f"power_w {name}", 1e-3))
+        if name != NOT_CONNECTED:
+            rails.append(FileSensor(name, power, f"power_w {name}", 1e-3))
     return rails

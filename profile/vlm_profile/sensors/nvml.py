@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 # nvmlClocksThrottleReason*, NVML's header.
+IDLE = 0x01
 THERMAL = 0x20 | 0x40 | 0x08  # software thermal, hardware thermal, hardware slowdown
 POWER_CAP = 0x04
 

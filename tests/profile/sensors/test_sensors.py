@@ -21,6 +21,16 @@ ORIN_NANO = {
     "sys/class/thermal/thermal_zone0/type": "cpu-thermal",
     "sys/class/thermal/thermal_zone0/temp": "48500",
     "sys/class/thermal/thermal_zone1/type": "cv0-thermal",  # cannot be read while that engine is off
+    "sys/class/hwmon/hwmon2/name": "soctherm_oc",
+    "sys/class/hwmon/hwmon2/oc3_event_cnt": "37",
+    "sys/class/hwmon/hwmon4/name": "another",
+    "sys/class/hwmon/hwmon4/oc3_event_cnt": "5",
+}
+ORIN_NANO_VALUES = {
+    "power_w VDD_IN": 6.0,
+    "power_w VDD_CPU_GPU_CV": 1.5,
+    "temperature_c cpu-thermal": 48.5,
+    "overcurrent_events oc3": 37.0,
 }
 AGX_ORIN = {
     f"{HWMON}/in1_label": "VDD_GPU_SOC",
@@ -29,13 +39,48 @@ AGX_ORIN = {
     f"{HWMON}/in2_label": "VDD_CPU_CV",
     f"{HWMON}/in2_input": "20000",
     f"{HWMON}/curr2_input": "100",
+    f"{HWMON}/in3_label": "NC",
+    f"{HWMON}/in3_input": "5000",
+    f"{HWMON}/curr3_input": "7",
 }
-NANO = {f"{IIO}/rail_name_0": "POM_5V_IN", f"{IIO}/in_power0_input": "3250"}
+NANO = {
+    f"{IIO}/rail_name_0": "POM_5V_IN",
+    f"{IIO}/in_power0_input": "3250",
+    f"{IIO}/rail_name_1": "NC",
+    f"{IIO}/in_power1_input": "1",
+    "sys/class/thermal/thermal_zone0/type": "CPU-therm",
+    "sys/class/thermal/thermal_zone0/temp": "34000",
+    "sys/class/thermal/thermal_zone4/type": "PMIC-Die",
+    "sys/class/thermal/thermal_zone4/temp": "100000",
+}
+XAVIER_NX = {  # JetPack 4
+    **{f"{IIO}/rail_name_{i}": name for i, name in enumerate(("VDD_IN", "VDD_CPU_GPU_CV", "VDD_SOC"))},
+    **{f"{IIO}/in_power{i}_input": milliwatts for i, milliwatts in enumerate(("5274", "693", "1386"))},
+}
 PI = {
     "sys/class/thermal/thermal_zone0/type": "cpu-thermal",
     "sys/class/thermal/thermal_zone0/temp": "61322",
     "sys/devices/platform/soc/soc:firmware/get_throttled": "50005",
 }
+SERVER = {  # two packages, and the mainboard's zones twice under one name
+    **{f"sys/class/hwmon/hwmon{i}/name": "k10temp" for i in (3, 4)},
+    **{f"sys/class/hwmon/hwmon{i}/temp1_label": "Tctl" for i in (3, 4)},
+    "sys/class/hwmon/hwmon3/temp1_input": "61000",
+    "sys/class/hwmon/hwmon4/temp1_input": "72000",
+    "sys/class/hwmon/hwmon4/temp3_input": "70000",
+    "sys/class/hwmon/hwmon5/name": "nvme",
+    "sys/class/hwmon/hwmon5/temp1_input": "80000",
+    **{f"sys/class/thermal/thermal_zone{i}/type": "acpitz" for i in (0, 1)},
+    "sys/class/thermal/thermal_zone0/temp": "16800",
+    "sys/class/thermal/thermal_zone1/temp": "27800",
+}
+SERVER_VALUES = {
+    "temperature_c acpitz (thermal_zone0)": 16.8,
+    "temperature_c acpitz (thermal_zone1)": 27.8,
+    "temperature_c k10temp Tctl (hwmon3)": 61.0,
+    "temperature_c k10temp Tctl (hwmon4)": 72.0,
+}
+UNKNOWN_CHIP = {"sys/class/hwmon/hwmon0/temp2_input": "40000"}
 DESKTOP = {
     "sys/class/hwmon/hwmon0/name": "k10temp",
     "sys/class/hwmon/hwmon0/temp1_label": "Tctl",
@@ -59,11 +104,14 @@ def tree(tmp_path: Path) -> Tree:
 @pytest.mark.parametrize(
     ("files", "values"),
     [
-        (ORIN_NANO, {"power_w VDD_IN": 6.0, "power_w VDD_CPU_GPU_CV": 1.5, "temperature_c cpu-thermal": 48.5}),
+        (ORIN_NANO, ORIN_NANO_VALUES),
         (AGX_ORIN, {"power_w VDD_GPU_SOC": 10.0, "power_w VDD_CPU_CV": 2.0, "power_w sum of rails": 12.0}),
-        (NANO, {"power_w POM_5V_IN": 3.25}),
+        (NANO, {"power_w POM_5V_IN": 3.25, "temperature_c CPU-therm": 34.0}),
+        (XAVIER_NX, {"power_w VDD_IN": 5.274, "power_w VDD_CPU_GPU_CV": 0.693, "power_w VDD_SOC": 1.386}),
         (PI, {"temperature_c cpu-thermal": 61.322, "throttled_bits pi": 0x50005}),
         (DESKTOP, {"temperature_c k10temp Tctl": 55.125}),
+        (SERVER, SERVER_VALUES),
+        (UNKNOWN_CHIP, {"temperature_c hwmon0": 40.0}),
         ({}, {}),
     ],
 )
@@ -75,7 +123,7 @@ def test_a_sensor_that_goes_takes_no_other_along(tree: Tree) -> None:
     root = tree(ORIN_NANO)
     found = sensors(root)
     (root / HWMON / "curr1_input").unlink()
-    assert read_all(found) == {"power_w VDD_CPU_GPU_CV": 1.5, "temperature_c cpu-thermal": 48.5}
+    assert read_all(found) == {key: value for key, value in ORIN_NANO_VALUES.items() if key != "power_w VDD_IN"}
 
 
 def test_a_package_gives_the_mean_power_since_the_last_look_and_its_counter_may_begin_anew(tree: Tree) -> None:
