@@ -69,9 +69,9 @@ def run_command(
         how = str(interrupt) or "The same command continues."
         _print_paragraph(f"{parser.prog}: interrupted; what was finished is kept. {how}")
         return INTERRUPTED
-    except BrokenPipeError:
+    except BrokenPipeError:  # who was to read what the checks say has gone
         sys.stderr.close()
-        return DONE
+        return CHECK_SAID_NO
 
 
 def complain(program: str, error: VlmError, *, debug: bool = False) -> int:

@@ -8,8 +8,10 @@ from contextlib import contextmanager
 @contextmanager
 def uncollected() -> Iterator[None]:
     """Let Python not look for garbage while millions of small objects come that stay: importing torch, tracing."""
+    looked_for = gc.isenabled()
     gc.disable()
     try:
         yield
     finally:
-        gc.enable()
+        if looked_for:
+            gc.enable()

@@ -101,7 +101,7 @@ class Memory:
 
     peak_rss_bytes: int | Absent  # VmHWM of the fresh process, largest over the processes
     model_rss_bytes: int | Absent  # growth of VmHWM over the baseline once the runtime is imported
-    device_peak_bytes: int | Absent  # free memory of the GPU before the context, minus the least free during the run
+    device_peak_bytes: int | Absent  # free memory of the GPU before the context, minus what is free at the end
     by_source: dict[
         str, int
     ]  # what the runtime itself counts: "engine weights", "engine activations", "torch allocator"
@@ -177,7 +177,7 @@ class Context:
     machine_busy_s: float  # all CPUs, all processes
     our_cpus_busy_s: float  # the CPUs that we may run on, all processes
     steal_s: float  # taken by the hypervisor
-    cpu_mhz: float | Absent  # mean over the CPUs that we may run on
+    cpu_mhz: float | Absent  # of the fastest CPU that we may run on: others may be idle
 
 
 @dataclass(frozen=True)

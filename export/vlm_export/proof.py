@@ -187,8 +187,8 @@ def turned_by_more_than_rounding(outputs: Logits, rounded: Logits, reference: Lo
     lost, gained = int((of_artifact & ~of_rounding).sum()), int((of_rounding & ~of_artifact).sum())
     if lost > gained and (p := mcnemar(lost, gained)) < SIGNIFICANT:
         yield (
-            f"{of_artifact.sum()} of {len(outputs)} images get another class than from the checkpoint, of which "
-            f"rounding to INT8 alone explains {of_rounding.sum()} (p {p:.2g}): its ranges or its layers are wrong"
+            f"{of_artifact.sum()} of {len(outputs)} images get another class than from the checkpoint, where rounding "
+            f"to INT8 alone turns {of_rounding.sum()} (p {p:.2g}): its ranges or its layers are wrong"
         )
 
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from vlm_contract.console import CHECK_SAID_NO, DONE, LiveLine, Outcome, Parser, run_command
+from vlm_contract.console import CHECK_SAID_NO, DONE, LiveLine, Outcome, Parser, printable, run_command
 
 if TYPE_CHECKING:
     from vlm_contract.measurement import Measurement
@@ -73,7 +73,7 @@ def parser() -> Parser:
         help="threads inside one inference; auto: tries what makes sense, says what to set (default: all usable CPUs)",
     )  # fmt: skip
     add("--streams", type=sizes, default=(1,), metavar="N,N", help="inferences at a time, one row each (default: 1)")
-    add("--fps", type=seconds, metavar="F", help="frames come at this rate, as from a camera: latency, late, dropped")
+    add("--fps", type=frames, metavar="F", help="frames come at this rate, as from a camera: latency, late, dropped")
     add("--input-shape", type=input_shape, action="append", default=[], metavar="NAME:1x3x224x224",
         help="the shape of an input with unknown dimensions; its batch is --batch")  # fmt: skip
     add("--trust-file", action="append", default=[], metavar="SHA256",
@@ -139,8 +139,10 @@ def print_tables(measured: "Measured", *, show_invalid: bool) -> None:
     from vlm_profile.table import sentences_of, tables_of
 
     print("\n\n".join(tables_of(measured.records.values(), show_invalid=show_invalid)))
-    for sentence in (*sentences_of(measured.records.values()), *measured.advice):
+    for sentence in sentences_of(measured.records.values()):
         print(sentence)
+    for sentence in measured.advice:
+        print(printable(sentence))
     for sentence in measured.noise:
         print(f"not quiet: {sentence}", file=sys.stderr)
     for path in sorted(measured.kept):
@@ -171,6 +173,8 @@ def figures_of(record: "Measurement", *, show_invalid: bool) -> dict[str, Any]:
         "batch": record.setup.batch,
         "threads": record.setup.threads,
         "streams": record.setup.streams,
+        "fps": encode(record.setup.fps),
+        "scope": record.setup.scope,
         "runtime": record.runtime.name,
         "options": record.setup.options,
         "mode": record.settings["mode"],
@@ -198,6 +202,13 @@ def duration(text: str) -> float:
     """Seconds of "90", "90s", "10m" or "1h"."""
     number, unit = (text[:-1], text[-1:]) if text[-1:] in _SECONDS else (text, "s")
     return seconds(number) * _SECONDS[unit]
+
+
+def frames(text: str) -> float:
+    try:
+        return seconds(text)
+    except argparse.ArgumentTypeError:
+        raise argparse.ArgumentTypeError(f"{text!r} is no rate; expected frames a second, such as 30") from None
 
 
 def waiting(text: str) -> float:

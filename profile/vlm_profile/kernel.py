@@ -6,7 +6,6 @@ import time
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from statistics import fmean
 
 from vlm_contract.codec import Absent
 from vlm_contract.measurement import Context
@@ -57,13 +56,13 @@ def read_counters(proc: Path = PROC, sys: Path = SYS) -> Counters:
 
 
 def cpu_mhz(cpus: Collection[int], proc: Path = PROC, sys: Path = SYS) -> float | Absent:
-    """The mean clock of these CPUs: cpufreq's where there is one, else that of /proc/cpuinfo."""
+    """The fastest clock among these CPUs, of which some may be idle: cpufreq's, else that of /proc/cpuinfo."""
     clocks = [_scaling_mhz(sys, cpu) for cpu in cpus]
     if not all(clocks):
         clocks = _cpuinfo_mhz(proc, cpus)
     if not clocks or not all(clocks):
         return Absent("the kernel does not report the CPUs' clock")
-    return fmean(clocks)
+    return max(clocks)
 
 
 def thread_cpu_s(proc: Path = PROC) -> dict[int, float]:
@@ -71,12 +70,16 @@ def thread_cpu_s(proc: Path = PROC) -> dict[int, float]:
     return {task: on_cpu_ns / 1e9 for task, (on_cpu_ns, _) in _schedstats(proc).items()}
 
 
-def reset_peak(proc: Path = PROC) -> None:
-    """Let the high-water mark begin anew at the present size (proc_pid_clear_refs(5), value 5)."""
+def reset_peak(proc: Path = PROC) -> bool:
+    """Let the high-water mark begin anew at the present size (proc_pid_clear_refs(5), value 5); whether it does.
+
+    Where it does not, the mark covers the process from its start: still a peak, but no growth can be told from it.
+    """
     try:
         (proc / "self/clear_refs").write_text("5")
     except OSError:
-        return  # the mark then covers the process from its start, and is still a peak
+        return False
+    return True
 
 
 def rss_bytes(field: str, proc: Path = PROC) -> int | Absent:

@@ -3,9 +3,11 @@
 import time
 from array import array
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
+from itertools import islice
 from statistics import median
-from threading import Barrier, Event, Thread
+from threading import Barrier, BrokenBarrierError, Event, Thread
 from typing import Any
 
 from vlm_contract.measurement import Context
@@ -125,29 +127,41 @@ def side_by_side(
     protocol: Protocol,
     clock: Clock,
     look: Callable[[], Counters] = read_counters,
+    after: Callable[[Feed, Any], None] = lambda feed, outputs: None,
 ) -> Samples:
-    """As many calls at a time as there are iterators of feeds, each in a thread of its own; one list of samples."""
+    """As many calls at a time as there are iterators of feeds, each in a thread of its own; one list of samples.
+
+    `after` is given each thread's last feed and outputs.
+    """
     streams = [array("q") for _ in feeds]
-    stop, failures = Event(), list[BaseException]()
-    together = Barrier(len(feeds) + 1)
+    last: list[tuple[Feed, Any]] = []
+    go, stop, failures = Event(), Event(), list[BaseException]()
+    warm = Barrier(len(feeds) + 1)
 
     def stream(samples: "array[int]", own: Iterator[Feed]) -> None:
         try:
-            together.wait()
+            for feed in islice(own, protocol.warmup_iterations):  # what a runtime makes for each thread is made here
+                outputs = run(feed)
+            warm.wait()
+            go.wait()
             while not stop.is_set():
                 feed = next(own)
                 start = clock()
-                run(feed)
+                outputs = run(feed)
                 samples.append(clock() - start)
+            last.append((feed, outputs))
         except Exception as error:  # noqa: BLE001 (the exceptions of runtimes share no base; raised again below)
             failures.append(error)
             stop.set()
+            warm.abort()
 
     threads = [Thread(target=stream, args=pair, daemon=True) for pair in zip(streams, feeds, strict=True)]
     for thread in threads:
         thread.start()
-    together.wait()
+    with suppress(BrokenBarrierError):
+        warm.wait()
     watch = Watch(protocol, clock, look)
+    go.set()
     while not stop.wait(protocol.context_s) and not watch.enough(sum(map(len, streams)), clock()):
         pass
     stop.set()
@@ -155,7 +169,9 @@ def side_by_side(
         thread.join()
     end = clock()
     if failures:
-        raise failures[0]
+        raise next((each for each in failures if not isinstance(each, BrokenBarrierError)), failures[0])
+    for feed, outputs in last:
+        after(feed, outputs)
     return Samples(array("q", [ns for samples in streams for ns in samples]), (end - watch.begin) / 1e9, watch.context)
 
 
@@ -167,10 +183,12 @@ def at_frame_rate(
     clock: Clock,
     look: Callable[[], Counters] = read_counters,
     sleep: Callable[[float], None] = time.sleep,
+    after: Callable[[Feed, Any], None] = lambda feed, outputs: None,
 ) -> Samples:
     """A frame comes every 1/fps seconds, as from a camera; a frame that comes while one waits takes its place.
 
-    A sample runs from a frame's coming to its answer, so it holds what the frame waited.
+    A sample runs from a frame's coming to its answer: it holds what the frame waited and, where nobody waited for it,
+    what the system took to wake us.
     """
     samples = Samples()
     watch = Watch(protocol, clock, look)
@@ -179,12 +197,16 @@ def at_frame_rate(
         comes = watch.begin + frame * period
         if (early := comes - clock()) > 0:
             sleep(early / 1e9)
-        run(next(feeds))
+        feed = next(feeds)
+        outputs = run(feed)
         end = clock()
         samples.ns.append(end - comes)
         newest = max(frame + 1, (end - watch.begin) // period)
         samples.dropped += newest - frame - 1
         frame = newest
-        if end >= watch.next_look and watch.enough(len(samples.ns), end):
+        if end < watch.next_look:
+            continue
+        after(feed, outputs)
+        if watch.enough(len(samples.ns), end):
             samples.frames, samples.seconds, samples.context = frame, (end - watch.begin) / 1e9, watch.context
             return samples

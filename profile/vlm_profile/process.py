@@ -18,7 +18,7 @@ from vlm_profile.worker import Findings, Spec
 
 COMMAND = (sys.executable, "-m", "vlm_profile.worker")
 # Seconds after which a phase is given up: generous, for a phase that does not end at all.
-TIMEOUT_S = {"import": 60.0, "load": 300.0, "first": 300.0, "warmup": 120.0, "measure": 180.0, "teardown": 10.0}
+TIMEOUT_S = {"import": 60.0, "load": 300.0, "first": 300.0, "warmup": 300.0, "measure": 180.0, "teardown": 10.0}
 TERMINATE_S = 5.0  # between the request to end and the kill
 
 

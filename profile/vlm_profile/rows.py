@@ -42,6 +42,14 @@ class Request:
     wait_quiet_s: float = 60.0  # at most, before the first process, for others to leave the machine alone
     again: bool = False  # measure what a stored result already answers
 
+    def __post_init__(self) -> None:
+        several = max(self.streams, default=1) > 1
+        if several and (self.fps is not None or self.protocol.soak_s):
+            raise VlmError(
+                "Frames come to one stream, and a sustained run is one too: several have no order in time.",
+                hint="--streams 1, or neither --fps nor --soak",
+            )
+
 
 @dataclass(frozen=True)
 class Row:
@@ -60,31 +68,44 @@ def rows_of(
     fps = Absent("one call after the other") if request.fps is None else float(request.fps)
     for kind in runtimes_for(subject, request.runtime):
         ways = tuple(_ways(request, kind, device))
+        scope = kind.scope if request.fps is None else f"{kind.scope}, from the frame's coming"
         for batch, streams, (threads, options) in product(batches, request.streams, ways):
-            setup = Setup(batch, threads, streams, kind.scope, fps, dict(options))
-            name = row_name(subject, kind, setup, request.protocol)
+            setup = Setup(batch, check_streams(streams, threads, device), streams, scope, fps, dict(options))
+            name = row_name(subject, kind, setup, request)
             yield Row(workspace.measurement(HOST, name), subject, kind, setup)
 
 
-def row_name(subject: Subject, kind: type[Runtime], setup: Setup, protocol: Protocol) -> str:
+def check_streams(streams: int, threads: int, device: Device) -> int:
+    """The threads of each stream. Raises VlmError where they would wait for each other: that measures the scheduler."""
+    if streams * threads > device.usable_cpus and streams > 1:
+        raise VlmError(
+            f"{streams} streams of {threads} threads are {streams * threads} at work; {device.usable_cpus} CPUs are "
+            "ours.",
+            hint=f"--streams {streams} --threads {max(1, device.usable_cpus // streams)}",
+        )
+    return threads
+
+
+def row_name(subject: Subject, kind: type[Runtime], setup: Setup, request: Request) -> str:
     """The artifact, the runtime, batch and threads; then what is unlike the usual."""
+    soak_s = request.protocol.soak_s
     words = [f"b{setup.batch}", f"t{setup.threads}"]
     words += [f"s{setup.streams}"] if setup.streams > 1 else []
     words += [f"fps{setup.fps:g}"] if isinstance(setup.fps, float) else []
-    words += [f"soak{protocol.soak_s:g}"] if protocol.soak_s else []
+    words += [f"soak{soak_s:g}"] if soak_s else []
+    words += [safe_name(f"{name}-{'x'.join(map(str, shape))}") for name, shape in sorted(request.input_shapes.items())]
     words += [safe_name(f"{name}-{value}".lower().replace(",", "+")) for name, value in sorted(setup.options.items())]
     return f"{safe_name(subject.label)}.{kind.name}-{'-'.join(words)}"
 
 
 def runtimes_for(subject: Subject, names: str) -> tuple[type[Runtime], ...]:
-    """The named runtimes, or the first usable one that takes the subject's format. Raises VlmError."""
+    """Those of the named runtimes that take the subject's format, or the first usable one. Raises VlmError for none."""
     fitting = {kind.name: kind for kind in runtimes().values() if subject.used.format in kind.formats}
     if names == "auto":
         usable = [kind for kind in fitting.values() if not kind.unusable()] or [*fitting.values()]
         if usable:
             return tuple(sorted(usable, key=lambda kind: kind.name != "onnxruntime"))[:1]
-    chosen = [fitting[name] for name in names.split(",") if name in fitting]
-    if chosen and len(chosen) == len(names.split(",")):
+    if chosen := [fitting[name] for name in names.split(",") if name in fitting]:
         return tuple(chosen)
     raise VlmError(
         f"{names} runs no {subject.used.format} artifact, which {subject.used.name} is.",

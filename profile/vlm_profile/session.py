@@ -162,7 +162,9 @@ def look_timeouts(row: Row) -> dict[str, float]:
 
 def _runnable(subjects: Sequence[Subject], request: Request) -> tuple[list[Subject], tuple[str, ...]]:
     """Of a whole workspace, what some runtime takes, and a sentence for each of the rest; all that was named."""
-    takes = {name for kind in runtimes().values() for name in kind.formats if not kind.unusable()}
+    named = request.runtime.split(",")
+    kinds = [kind for name, kind in runtimes().items() if name in named or named == ["auto"]]
+    takes = {name for kind in kinds for name in kind.formats if not kind.unusable()}
     runnable = [subject for subject in subjects if request.artifacts or subject.used.format in takes]
     rest = (subject.used for subject in subjects if subject not in runnable)
     return runnable, tuple(f"{used.name}: no runtime here runs the format {used.format}." for used in rest)
@@ -195,15 +197,17 @@ def _kept(rows: Sequence[Row], request: Request, device: Device) -> dict[Path, M
 
 
 def _answers(stored: Measurement, row: Row, request: Request, device: Device) -> bool:
-    """Same model, setup, machine, runtime and rules; the full rules answer for the quick ones."""
-    rules = (request.protocol, FULL) if request.protocol == QUICK else (request.protocol,)
+    """Same model, setup, machine, runtime and rules; the full rules answer for all shorter ones."""
+    rules = (request.protocol,) if request.protocol.soak_s else (request.protocol, FULL)
     return (
         stored.status != "failed"
         and stored.artifact.sha256 == row.subject.used.sha256
         and stored.setup == row.setup
         and stored.device == device
         and stored.runtime.version == installed_version(row.runtime)
-        and any(stored.settings == {**_settings(request, rule), "seed": stored.settings["seed"]} for rule in rules)
+        and any(
+            stored.settings == {**_settings(request, rule), "seed": stored.settings.get("seed", "")} for rule in rules
+        )
     )
 
 
@@ -217,10 +221,10 @@ def _opened(rows: Sequence[Row], looks: Looks) -> tuple[list[Trial], tuple[str, 
     trials, skipped = [], []
     for row in rows:
         name, batch = row.subject.used.name, row.setup.batch
-        if looks.only_batch(row) not in (None, batch):
-            skipped.append(f"{name} takes batch {looks.only_batch(row)} only: no figures for batch {batch}.")
-            continue
         try:
+            if looks.only_batch(row) not in (None, batch):
+                skipped.append(f"{name} takes batch {looks.only_batch(row)} only: no figures for batch {batch}.")
+                continue
             trials.append(looks.trial_of(row, looks.request.protocol))
         except VlmError as error:
             if looks.request.artifacts:
@@ -334,4 +338,5 @@ def _environment(trial: Trial, before: Preflight) -> dict[str, str]:
     """What else shapes the result: the machine's state, versions, the workers' variables, the inputs."""
     inputs = (f"{t.name}:{'x'.join(map(str, t.shape))} {t.dtype}" for t in trial.inputs)
     variables = worker_variables(trial.row.setup.threads)
-    return {**before.fingerprint, **trial.versions, **variables, "inputs": ", ".join(inputs)}
+    noise = {"not_quiet": "; ".join(before.sentences)} if not before.quiet else {}
+    return {**before.fingerprint, **noise, **trial.versions, **variables, "inputs": ", ".join(inputs)}

@@ -104,7 +104,7 @@ def memory_of(repetitions: Sequence[Repetition], model_bytes: int) -> Memory:
     peak = _peak(max(peaks, default=None), model_bytes)
     return Memory(
         peak_rss_bytes=peak,
-        model_rss_bytes=peak if isinstance(peak, Absent) or not growths else max(growths),
+        model_rss_bytes=_growth(peak, growths),
         device_peak_bytes=_largest([r.device_peak_bytes for r in repetitions], "no process read the device's memory"),
         by_source={
             source: max(r.by_source.get(source, 0) for r in repetitions)
@@ -142,36 +142,39 @@ def sustained_of(repetitions: Sequence[Repetition], protocol: Protocol) -> Susta
     if not protocol.soak_s or not repetitions:
         return Absent("no sustained run was asked for")
     windows, within_percent = tuple(_windows(repetitions[0], protocol.soak_window_s)), protocol.settled_percent
-    for first in range(len(windows) - 1):
+    least = max(2, len(windows) // 4)  # that must agree: two in a row do so on any slope that is small enough
+    for first in range(len(windows) - least + 1):
         settled = median(window.latency_ms_p50 for window in windows[first:])
         if all(abs(w.latency_ms_p50 - settled) <= settled * within_percent / 100 for w in windows[first:]):
             return Sustained(windows, settled, windows[first - 1].at_s if first else 0.0)
-    unsettled = Absent(f"no two windows at the end are within {within_percent:g} % of each other")
+    unsettled = Absent(f"the last {least} of {len(windows)} windows are not within {within_percent:g} % of each other")
     return Sustained(windows, unsettled, unsettled)
 
 
 def drift_percents(samples_ns: Sequence[int]) -> tuple[float, float]:
     """By how much of the median latency moves over a loop, and its last quarter is off the first.
 
-    The slope is Theil and Sen's, the median over pairs of medians of 16 stretches (Sen 1968, JASA 63:1379): a few
-    stalls do not tilt it. 0 below 64 samples.
+    The slope is Theil and Sen's, the median over pairs of medians of up to 16 stretches (Sen 1968, JASA 63:1379): a few
+    stalls do not tilt it. 0 below 16 samples.
     """
-    if len(samples_ns) < 4 * STRETCHES:
+    stretches = min(STRETCHES, len(samples_ns) // 4)
+    if stretches < 4:
         return 0.0, 0.0
-    ends = [len(samples_ns) * i // STRETCHES for i in range(STRETCHES + 1)]
+    ends = [len(samples_ns) * i // stretches for i in range(stretches + 1)]
     medians = [median(samples_ns[a:b]) for a, b in pairwise(ends)]
-    slope = median((medians[j] - medians[i]) / (j - i) for i, j in combinations(range(STRETCHES), 2))
+    slope = median((medians[j] - medians[i]) / (j - i) for i, j in combinations(range(stretches), 2))
     quarter, middle = len(samples_ns) // 4, median(samples_ns)
     first, last = median(samples_ns[:quarter]), median(samples_ns[-quarter:])
-    return 100 * slope * (STRETCHES - 1) / middle, 100 * (last - first) / first
+    return 100 * slope * (stretches - 1) / middle, 100 * (last - first) / first
 
 
 def _windows(repetition: Repetition, window_s: float) -> Iterator[Window]:
-    """The samples of each stretch by their running sum, which is the loop's time but for its looks."""
-    end_s, elapsed_ns, window = window_s, 0, list[int]()
+    """The samples of each stretch, by their running sum; what the loop took beside its calls is spread evenly."""
+    stretched = 1e9 * repetition.measure_s / sum(repetition.samples_ns)
+    end_s, elapsed_ns, window = window_s, 0.0, list[int]()
     for ns in repetition.samples_ns:
         window.append(ns)
-        elapsed_ns += ns
+        elapsed_ns += ns * stretched
         if elapsed_ns >= end_s * 1e9:
             yield _window(repetition, end_s - window_s, end_s, window)
             end_s, window = elapsed_ns / 1e9 + window_s, []
@@ -206,9 +209,17 @@ def _loops(streams: int) -> str:
 
 def _largest(values: Sequence[int | Absent], otherwise: str) -> int | Absent:
     known = [value for value in values if isinstance(value, int)]
-    if known:
+    if known and max(known) > 0:
         return max(known)
+    if known:
+        return Absent(f"the counter said {max(known)} bytes, which no model takes")
     return next((value for value in values if isinstance(value, Absent)), Absent(otherwise))
+
+
+def _growth(peak: int | Absent, growths: Sequence[int]) -> int | Absent:
+    if isinstance(peak, Absent):
+        return peak
+    return max(growths) if growths else Absent("no process knew its memory before the model was loaded")
 
 
 def _peak(peak: int | None, model_bytes: int) -> int | Absent:

@@ -50,7 +50,8 @@ def _beside_the_cliff(high: int, low: int, rate_before: float, rate: Rate) -> di
 def cliffs(measurements: Iterable[Measurement]) -> Iterator[str]:
     """A sentence for each pair of neighbouring batches of one artifact between which throughput falls."""
     for group in _alike_but_for(measurements, "batch"):
-        for smaller, larger in pairwise(sorted(group, key=lambda m: m.setup.batch)):
+        valid = [measurement for measurement in group if measurement.status == "valid"]
+        for smaller, larger in pairwise(sorted(valid, key=lambda m: m.setup.batch)):
             a, b = smaller.throughput, larger.throughput
             if isinstance(a, Absent) or isinstance(b, Absent) or b.images_per_s_high >= FALL * a.images_per_s_low:
                 continue

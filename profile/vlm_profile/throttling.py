@@ -14,9 +14,21 @@ CPU_CLOCK_PERCENT = 90.0  # of its start
 _PI_BITS = ("under-voltage", "its frequency capped", "throttled", "at the soft temperature limit")
 
 
-def throttled(readings: Sequence[Reading], context: Sequence[Context]) -> str:
-    """What shows that clocks fell, in words; empty where nothing does."""
-    return next(filter(None, (_pi(readings), _gpu(readings), _cpu(context))), "")
+def throttled(readings: Sequence[Reading], *, gpu: bool) -> str:
+    """What sensors show of clocks that fell, in words; empty where nothing does. `gpu`: whether a GPU computed."""
+    return _pi(readings) or (_gpu(readings) if gpu else "")
+
+
+def cpu_clock_fell(context: Sequence[Context]) -> str:
+    """In words, by how much the CPUs' clock fell over a loop; empty where it held."""
+    clocks = [window.cpu_mhz for window in context if isinstance(window.cpu_mhz, float)]
+    if len(clocks) < 2:
+        return ""
+    quarter = max(1, len(clocks) // 4)
+    first, last = median(clocks[:quarter]), median(clocks[-quarter:])
+    if last >= first * CPU_CLOCK_PERCENT / 100:
+        return ""
+    return f"the CPUs' clock fell from {first:.0f} to {last:.0f} MHz"
 
 
 def power_capped(readings: Sequence[Reading]) -> bool:
@@ -51,17 +63,6 @@ def _default_at_work(reading: Reading, index: str) -> float:
     """The default clock of a GPU; 0 where it has none, or is idle: clocks then fall because nobody asks for more."""
     idle = int(reading.values.get(f"gpu_throttle_bits {index}", 0)) & IDLE
     return 0.0 if idle else reading.values.get(f"gpu_mhz_default {index}", 0.0)
-
-
-def _cpu(context: Sequence[Context]) -> str:
-    clocks = [window.cpu_mhz for window in context if isinstance(window.cpu_mhz, float)]
-    if len(clocks) < 2:
-        return ""
-    quarter = max(1, len(clocks) // 4)
-    first, last = median(clocks[:quarter]), median(clocks[-quarter:])
-    if last >= first * CPU_CLOCK_PERCENT / 100:
-        return ""
-    return f"the CPUs' clock fell from {first:.0f} to {last:.0f} MHz"
 
 
 def _values(readings: Sequence[Reading], begins: str) -> list[float]:

@@ -5,8 +5,9 @@ from statistics import fmean, median
 from vlm_contract.codec import Absent
 from vlm_contract.measurement import Device, Measurement, Reading, Repetition, Setup, Verdict
 from vlm_profile.protocol import Protocol
+from vlm_profile.runtimes import runtimes
 from vlm_profile.statistics import drift_percents
-from vlm_profile.throttling import CPU_CLOCK_PERCENT, GPU_CLOCK_PERCENT, power_capped, throttled
+from vlm_profile.throttling import CPU_CLOCK_PERCENT, GPU_CLOCK_PERCENT, cpu_clock_fell, power_capped, throttled
 
 
 def judge(measurement: Measurement, protocol: Protocol, *, failure: str = "") -> tuple[Verdict, ...]:
@@ -23,7 +24,7 @@ def judge(measurement: Measurement, protocol: Protocol, *, failure: str = "") ->
         check_little(measurement, protocol),
         check_contended(measurement, protocol),
         warn_if_neighbours(measurement, protocol),
-        check_throttled(measurement),
+        check_throttled(measurement, protocol),
         check_gpu_shared(measurement),
         check_drift(measurement, protocol),
         check_unstable(measurement, protocol),
@@ -159,14 +160,17 @@ def check_little(measurement: Measurement, protocol: Protocol) -> Verdict | None
 
 
 def check_contended(measurement: Measurement, protocol: Protocol) -> Verdict | None:
-    """`contended`: others used our CPUs while the clock ran, in at least one process, its retries included."""
+    """`contended`: others used our CPUs while the clock ran, in at least one process, its retries included.
+
+    A warning where a GPU computes.
+    """
     seen = [contention(r, measurement.setup, measurement.device, protocol) for r in measurement.repetitions]
     contended = [text for text in seen if text]
     if not contended:
         return None
     return Verdict(
         code="contended",
-        level="invalid",
+        level="warning" if on_gpu(measurement) else "invalid",
         seen=f"{contended[0]} ({len(contended)} of {len(seen)} processes)",
         limit=f"run-queue wait {protocol.run_queue_wait_percent:g} %, foreign CPU {protocol.foreign_cpu_percent:g} %, "
         f"steal {protocol.steal_percent:g} %",
@@ -179,8 +183,9 @@ def contention(repetition: Repetition, setup: Setup, device: Device, protocol: P
     if not repetition.context:
         return "the kernel's counters could not be read"
     context, wall_s = repetition.context, repetition.context[-1].at_s
-    wait = sum(window.run_queue_wait_s for window in context) / (wall_s * setup.threads)
-    foreign = sum(window.our_cpus_busy_s - window.cpu_s for window in context) / (wall_s * device.usable_cpus)
+    wait = sum(window.run_queue_wait_s for window in context) / (wall_s * setup.threads * setup.streams)
+    ours = len(repetition.cpus) or device.usable_cpus
+    foreign = sum(window.our_cpus_busy_s - window.cpu_s for window in context) / (wall_s * ours)
     steal = sum(window.steal_s for window in context) / (wall_s * device.cpus)
     shares = (
         ("run-queue wait", wait * 100, protocol.run_queue_wait_percent),
@@ -210,15 +215,22 @@ def warn_if_neighbours(measurement: Measurement, protocol: Protocol) -> Verdict 
     )
 
 
-def check_throttled(measurement: Measurement) -> Verdict | None:
-    """`throttled`: a clock fell while the model was timed; a power limit of the driver is a warning."""
-    processes = [(_meanwhile(r), r.context) for r in measurement.repetitions]
-    seen = next(filter(None, (throttled(readings, context) for readings, context in processes)), "")
-    if not seen and not any(power_capped(readings) for readings, _ in processes):
+def check_throttled(measurement: Measurement, protocol: Protocol) -> Verdict | None:
+    """`throttled`: a clock fell while the model was timed, a CPU's in most of the processes.
+
+    A warning for a power limit of the driver, and for a sustained run, which is there to show it. Between the frames of
+    a camera a governor lowers the clock: that is what such a run measures.
+    """
+    gpu, paced = on_gpu(measurement), isinstance(measurement.setup.fps, float)
+    readings = [_meanwhile(repetition) for repetition in measurement.repetitions]
+    fell = [text for r in measurement.repetitions if (text := cpu_clock_fell(r.context)) and not paced]
+    most = fell[0] if 2 * len(fell) > len(readings) else ""
+    seen = next((text for each in readings if (text := throttled(each, gpu=gpu))), most)
+    if not seen and not (gpu and any(map(power_capped, readings))):
         return None
     return Verdict(
         code="throttled",
-        level="invalid" if seen else "warning",
+        level="invalid" if seen and not protocol.soak_s else "warning",
         seen=seen or "the driver's power limit held the GPU back",
         limit=f"clocks at {GPU_CLOCK_PERCENT:g} % of a GPU's default, {CPU_CLOCK_PERCENT:g} % of a CPU's start",
         next_step="Cool the machine, or let it settle: --soak 10m shows where it does.",
@@ -237,7 +249,7 @@ def check_gpu_shared(measurement: Measurement) -> Verdict | None:
         ),
         default=0.0,
     )
-    if most <= 1 or measurement.runtime.provider.startswith("CPU"):
+    if most <= 1 or not on_gpu(measurement):
         return None
     return Verdict(
         code="gpu_shared",
@@ -246,6 +258,12 @@ def check_gpu_shared(measurement: Measurement) -> Verdict | None:
         limit="ours alone",
         next_step="nvidia-smi names them; end them, or choose another GPU with CUDA_VISIBLE_DEVICES.",
     )
+
+
+def on_gpu(measurement: Measurement) -> bool:
+    """Whether the runtime computes on a GPU."""
+    kind = runtimes().get(measurement.runtime.name)
+    return kind is not None and kind.device == "cuda"
 
 
 def _meanwhile(repetition: Repetition) -> list[Reading]:

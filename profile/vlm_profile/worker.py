@@ -98,14 +98,16 @@ def work(spec: Spec, send: Callable[[str, Any], None], clock: Clock = time.perf_
     confine(spec, kind)
     with phases.phase("import"):
         kind.import_library()
-    before = canary()  # its memory is gone before the peak begins anew
-    reset_peak()
-    baseline = rss_bytes("VmRSS")
+    feeds = [] if spec.look else random_feeds(spec.inputs, spec.protocol.inputs, spec.seed)
+    before = canary()  # its memory is gone, and the inputs' counted, before the peak begins anew
+    baseline = rss_bytes("VmRSS") if reset_peak() else Absent("the kernel does not let the peak begin anew")
     with phases.phase("load"):
         runtime = kind(Path(spec.model), spec.setup.threads, spec.setup.options)
     with runtime:
         found = (
-            looked_at(spec, runtime, phases) if spec.look else measured(spec, runtime, phases, clock, baseline, before)
+            looked_at(spec, runtime, phases)
+            if spec.look
+            else measured(spec, runtime, feeds, phases, clock, baseline, before)
         )
         send("findings", encode(Findings(runtime.inputs, runtime.used, versions(), found)))
 
@@ -132,6 +134,7 @@ def confine(spec: Spec, kind: type[Runtime]) -> None:
 def measured(
     spec: Spec,
     runtime: Runtime,
+    feeds: Sequence[dict[str, Any]],
     phases: Phases,
     clock: Clock,
     baseline: int | Absent,
@@ -139,7 +142,6 @@ def measured(
 ) -> Repetition:
     """One repetition."""
     protocol, device_ns = spec.protocol, array("q")
-    feeds = random_feeds(spec.inputs, protocol.inputs, spec.seed)
     turns = itertools.cycle(feeds)
     gc.disable()  # a collection inside an inference would be counted as its time
     with phases.phase("first"):
@@ -194,9 +196,10 @@ def timed(
     """The measured loop that the setup asks for."""
     setup, protocol, turns = spec.setup, spec.protocol, itertools.cycle(feeds)
     if isinstance(setup.fps, float):
-        return at_frame_rate(runtime.run, turns, setup.fps, protocol, clock)
+        return at_frame_rate(runtime.run, turns, setup.fps, protocol, clock, after=witness.see)
     if setup.streams > 1:
-        return side_by_side(runtime.run, [itertools.cycle(feeds) for _ in range(setup.streams)], protocol, clock)
+        each = [itertools.cycle(feeds) for _ in range(setup.streams)]
+        return side_by_side(runtime.run, each, protocol, clock, after=witness.see)
     note = None if runtime.device_ns() is None else lambda: device_ns.append(runtime.device_ns() or 0)
     return back_to_back(runtime.run, turns, protocol, clock, after=witness.see, note=note)
 

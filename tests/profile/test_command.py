@@ -60,14 +60,22 @@ def test_options_become_a_request() -> None:
     assert request.artifacts == (Path("a"), Path("b"), Path("c"))
     assert request_of(parser().parse_args(["--max-seconds", "9"])).protocol == FULL.within(9)
     assert request_of(parser().parse_args(["--soak", "10m"])).protocol == FULL.soaked(600)
-    words = ["--batch", "auto", "--threads", "auto", "--streams", "1,2", "--fps", "30"]
+    words = ["--batch", "auto", "--threads", "auto", "--fps", "30"]
     sweeps = request_of(parser().parse_args(words))
-    assert (sweeps.batches, sweeps.threads, sweeps.streams, sweeps.fps) == ("auto", "auto", (1, 2), 30.0)
+    assert (sweeps.batches, sweeps.threads, sweeps.fps) == ("auto", "auto", 30.0)
+    assert request_of(parser().parse_args(["--streams", "1,2"])).streams == (1, 2)
 
 
 @pytest.mark.parametrize(
     "words",
-    [["--batch", "0"], ["--batch", "1,x"], ["--input-shape", "1x3"], ["--max-seconds", "-1"], ["--soak", "10y"]],
+    [
+        ["--batch", "0"],
+        ["--batch", "1,x"],
+        ["--input-shape", "1x3"],
+        ["--max-seconds", "-1"],
+        ["--soak", "10y"],
+        ["--fps", "abc"],
+    ],
 )
 def test_impossible_values_are_named(words: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     assert main(words) == 2

@@ -145,6 +145,7 @@ def test_every_file_on_disk_is_run_or_refused_with_a_reason() -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.filterwarnings("ignore::RuntimeWarning")  # onnx computes infinities while it makes the models
 def test_every_model_of_the_node_tests_is_run_or_refused_with_a_reason(tmp_path: Path) -> None:
     results = found(node_models(tmp_path))
     assert len(results) > 1000

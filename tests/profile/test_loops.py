@@ -195,6 +195,42 @@ def test_streams_run_side_by_side_and_count_together() -> None:
     assert min(timed.ns) >= MS
 
 
+def test_what_a_stream_makes_first_is_made_before_the_clock_starts() -> None:
+    protocol = replace(FULL, measure_s=0.2, measure_s_max=0.4, iterations=10, context_s=0.05)
+    made = threading.local()
+
+    def run(feed: Mapping[str, Any]) -> None:
+        if not hasattr(made, "buffers"):
+            made.buffers = time.sleep(0.3)
+        time.sleep(0.002)
+
+    timed = side_by_side(run, [feeds(), feeds()], protocol, time.perf_counter_ns)
+    assert max(timed.ns) < 300 * MS
+    assert sum(timed.ns) / 1e9 > 1.5 * 0.2  # both were at work all the while
+
+
+def test_the_last_answer_of_each_stream_is_shown() -> None:
+    protocol = replace(FULL, measure_s=0.1, measure_s_max=0.2, iterations=4, context_s=0.05)
+    shown: list[tuple[Any, Any]] = []
+
+    def run(feed: Mapping[str, Any]) -> Any:
+        time.sleep(0.001)
+        return feed["x"] * 2
+
+    side_by_side(run, [feeds(), feeds()], protocol, time.perf_counter_ns, after=lambda f, o: shown.append((f, o)))
+    assert len(shown) == 2
+    assert all(outputs == 2 * feed["x"] for feed, outputs in shown)
+
+
+def test_the_last_answer_before_each_look_is_shown_at_a_frame_rate_too() -> None:
+    clock = FakeClock(10)
+    shown: list[Any] = []
+    timed = at_frame_rate(
+        clock.run, feeds(), 25, FULL, clock, clock.counters, clock.sleep, after=lambda f, o: shown.append(f)
+    )
+    assert len(shown) == len(timed.context) > 5
+
+
 def test_what_goes_wrong_in_a_stream_is_raised() -> None:
     def run(feed: Mapping[str, Any]) -> None:
         raise RuntimeError("the model broke")

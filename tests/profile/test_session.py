@@ -157,7 +157,8 @@ def test_a_stored_valid_result_is_kept_until_it_is_asked_for_again(
     [
         ({}, True),
         ({"protocol": QUICK}, True),  # the full rules answer for the quick ones
-        ({"protocol": FULL.within(30)}, False),
+        ({"protocol": FULL.within(30)}, True),
+        ({"protocol": FULL.soaked(30)}, False),
         ({"threads": 1}, False),
         ({"batches": (2,)}, False),
         ({"input_shapes": {"x": (1, 4)}}, False),
@@ -216,6 +217,7 @@ def test_a_damaged_record_is_measured_anew(
         ({"runtime": "tensorflow"}, "'tensorflow' is no runtime"),
         ({"runtime": "torch"}, "torch runs no onnx artifact"),
         ({"input_shapes": {"z": (1, 4)}}, "no such input"),
+        ({"streams": (2,)}, "2 streams of 2 threads are 4 at work"),
     ],
 )
 def test_a_wrong_request_is_refused_before_anything_is_measured(
@@ -292,3 +294,43 @@ def test_measure_is_the_packages_python_api() -> None:
     assert vlm_profile.measure is measure
     with pytest.raises(AttributeError):
         _ = vlm_profile.no_such_verb
+
+
+@pytest.mark.parametrize("change", [{"fps": 30.0}, {"protocol": FULL.soaked(60)}])
+def test_frames_and_sustained_runs_have_one_stream(change: dict[str, Any]) -> None:
+    with pytest.raises(VlmError, match="several have no order in time"):
+        Request(streams=(1, 2), **change)
+
+
+def test_a_short_run_does_not_take_the_place_of_a_full_one_nor_one_shape_that_of_another(
+    workspace: Workspace, request_for: Callable[..., Request], fake_worker: Fake, repetition: Made
+) -> None:
+    fake_worker(lambda spec: repetition())
+    first = measure(workspace, request_for())
+    assert measure(workspace, request_for(protocol=FULL.within(9))).records == first.records
+    other = measure(workspace, request_for(input_shapes={"x": (1, 4)}))
+    assert not other.records.keys() & first.records.keys()
+
+
+def test_of_several_runtimes_each_artifact_gets_those_that_take_it(
+    workspace: Workspace, request_for: Callable[..., Request], fake_worker: Fake, repetition: Made
+) -> None:
+    fake_worker(lambda spec: repetition())
+    records = measure(workspace, request_for(runtime="onnxruntime,torch")).records
+    assert [path.name.rpartition(".onnxruntime-")[2] for path in records] == ["b1-t2.json"]
+
+
+def test_what_was_not_quiet_before_is_kept_in_the_record(
+    workspace: Workspace,
+    request_for: Callable[..., Request],
+    fake_worker: Fake,
+    repetition: Made,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    noisy = Preflight(("others use 50 %",), {}, Absent("no sensor"))
+    monkeypatch.setattr(session, "wait_until_quiet", lambda seconds, line: noisy)
+    fake_worker(lambda spec: repetition())
+    measured = measure(workspace, request_for())
+    (record,) = measured.records.values()
+    assert record.environment["not_quiet"] == "others use 50 %"
+    assert measured.noise == ("others use 50 %",)

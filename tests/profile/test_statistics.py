@@ -170,7 +170,7 @@ def test_a_sustained_run_settles_where_no_later_window_leaves_it(repetition: Mad
 
 
 def test_a_sustained_run_that_never_settles_says_so(repetition: Made) -> None:
-    found = sustained_of([soaked(repetition, 10, 12.5, 10, 12.5)], FULL.soaked(600))
+    found = sustained_of([soaked(repetition, *[10, 12.5] * 8)], FULL.soaked(600))
     assert isinstance(found, Sustained)
     assert isinstance(found.settled_ms, Absent)
     assert isinstance(sustained_of([soaked(repetition, 10)], FULL), Absent)

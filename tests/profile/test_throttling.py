@@ -6,7 +6,7 @@ import pytest
 
 from vlm_contract.codec import Absent
 from vlm_contract.measurement import Context, Reading
-from vlm_profile.throttling import power_capped, throttled
+from vlm_profile.throttling import cpu_clock_fell, power_capped, throttled
 
 WINDOW = Context(1.0, 0.0, 1.0, 0, 1.0, 1.0, 0.0, 2000.0)
 
@@ -21,47 +21,47 @@ def clocks(*mhz: float) -> list[Context]:
 
 @pytest.mark.parametrize(("last", "slow"), [(1801.0, False), (1799.0, True)])
 def test_the_cpus_clock_may_fall_by_a_tenth(last: float, slow: bool) -> None:
-    found = throttled([], clocks(*[2000.0] * 4, *[1900.0] * 8, *[last] * 4))
+    found = cpu_clock_fell(clocks(*[2000.0] * 4, *[1900.0] * 8, *[last] * 4))
     assert bool(found) is slow
     assert not slow or found == "the CPUs' clock fell from 2000 to 1799 MHz"
 
 
 def test_one_slow_window_is_no_throttling() -> None:
-    assert throttled([], clocks(*[2000.0] * 15, 800.0)) == ""
+    assert cpu_clock_fell(clocks(*[2000.0] * 15, 800.0)) == ""
 
 
 def test_a_clock_that_nobody_reads_is_not_judged() -> None:
-    assert throttled([], [replace(WINDOW, cpu_mhz=Absent("no clock"))] * 8) == ""
+    assert cpu_clock_fell([replace(WINDOW, cpu_mhz=Absent("no clock"))] * 8) == ""
 
 
 @pytest.mark.parametrize(("slow", "found"), [(1, False), (2, True)])
 def test_a_gpu_may_be_slow_in_a_tenth_of_the_readings(slow: int, found: bool) -> None:
     usual = {"gpu_mhz_default 0": 1500.0}
     seen = readings(*[{"gpu_mhz 0": 1100.0, **usual}] * slow, *[{"gpu_mhz 0": 1126.0, **usual}] * (10 - slow))
-    assert bool(throttled(seen, [])) is found
+    assert bool(throttled(seen, gpu=True)) is found
 
 
 def test_an_idle_gpu_is_slow_because_nobody_asks_for_more() -> None:
     idle = {"gpu_mhz 0": 300.0, "gpu_mhz_default 0": 1500.0, "gpu_throttle_bits 0": 1.0}
     at_work = {"gpu_mhz 1": 300.0, "gpu_mhz_default 1": 1500.0, "gpu_throttle_bits 1": 0.0}
-    assert throttled(readings(*[idle] * 10), []) == ""
-    assert throttled(readings(*[{**idle, **at_work}] * 10), []).endswith("in 10 of 10 readings")
+    assert throttled(readings(*[idle] * 10), gpu=True) == ""
+    assert throttled(readings(*[{**idle, **at_work}] * 10), gpu=True).endswith("in 10 of 10 readings")
 
 
 @pytest.mark.parametrize("bits", [0x08, 0x20, 0x40])
 def test_heat_and_the_hardware_slow_a_gpu_down(bits: int) -> None:
-    assert "heat" in throttled(readings({"gpu_throttle_bits 0": float(bits)}), [])
+    assert "heat" in throttled(readings({"gpu_throttle_bits 0": float(bits)}), gpu=True)
 
 
 def test_a_power_limit_is_told_apart() -> None:
     capped = readings({"gpu_throttle_bits 0": 4.0})
-    assert throttled(capped, []) == ""
+    assert throttled(capped, gpu=True) == ""
     assert power_capped(capped)
     assert not power_capped(readings({"gpu_throttle_bits 0": 1.0}))  # idle
 
 
 def test_a_pis_bits_of_now_count_and_its_history_does_not() -> None:
-    assert throttled(readings({"throttled_bits pi": float(0x50000)}), []) == ""
-    assert throttled(readings({"throttled_bits pi": 4.0}, {"throttled_bits pi": 1.0}), []) == (
+    assert throttled(readings({"throttled_bits pi": float(0x50000)}), gpu=True) == ""
+    assert throttled(readings({"throttled_bits pi": 4.0}, {"throttled_bits pi": 1.0}), gpu=True) == (
         "the Pi was under-voltage, throttled"
     )

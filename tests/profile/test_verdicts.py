@@ -42,6 +42,27 @@ def test_contended(repetition: Made, measurement: Record, window: dict[str, floa
     assert codes(measurement(quiet, quiet, quiet, quiet, busy)) == expected
 
 
+def test_others_on_the_cpus_only_warn_where_a_gpu_computes(repetition: Made, measurement: Record) -> None:
+    busy = repetition(context=(replace(repetition().context[0], our_cpus_busy_s=3.0),))
+    record = measurement(*[busy] * 5)
+    record = replace(record, runtime=replace(record.runtime, name="onnxruntime-cuda"))
+    assert codes(record) == {"contended": "warning"}
+
+
+def test_foreign_cpu_is_a_share_of_the_cpus_that_the_process_may_run_on(repetition: Made, measurement: Record) -> None:
+    window = replace(repetition().context[0], cpu_s=1.0, our_cpus_busy_s=1.15, machine_busy_s=1.15)
+    assert codes(measurement(*[repetition(context=(window,))] * 5)) == {}
+    assert codes(measurement(*[repetition(context=(window,), cpus=(0,))] * 5)) == {"contended": "invalid"}
+
+
+def test_streams_wait_for_each_other_and_not_for_strangers(repetition: Made, measurement: Record) -> None:
+    waiting = repetition(context=(replace(repetition().context[0], run_queue_wait_s=0.07),))
+    record = measurement(*[waiting] * 5)
+    assert codes(record) == {"contended": "invalid"}
+    setup = replace(record.setup, streams=2)
+    assert "contended" not in codes(replace(record, setup=setup))
+
+
 def test_a_kernel_that_counts_nothing_cannot_call_a_run_quiet(repetition: Made, measurement: Record) -> None:
     assert codes(measurement(*[repetition(context=())] * 5)) == {"contended": "invalid"}
 
@@ -148,16 +169,31 @@ def during(process: Repetition, **values: float) -> tuple[Reading, ...]:
 def test_throttled(repetition: Made, measurement: Record, bits: float, level: str | None) -> None:
     process = repetition()
     process = replace(process, readings=during(process, gpu_throttle_bits=bits))
-    assert codes(measurement(*[process] * 5)) == ({"throttled": level} if level else {})
+    record = measurement(*[process] * 5)
+    assert codes(record) == {}  # it ran on the CPU
+    record = replace(record, runtime=replace(record.runtime, name="onnxruntime-cuda"))
+    assert codes(record) == ({"throttled": level} if level else {})
+    soaked = {verdict.code: verdict.level for verdict in judge(record, FULL.soaked(60))}
+    assert soaked == ({"throttled": "warning"} if level else {})
 
 
-@pytest.mark.parametrize(
-    ("processes", "provider", "shared"), [(1, "CUDA", False), (2, "CUDA", True), (2, "CPU", False)]
-)
+@pytest.mark.parametrize(("slow", "fps", "found"), [(2, None, False), (3, None, True), (5, 30.0, False)])
+def test_a_cpus_clock_falls_in_most_processes_and_not_between_frames(
+    repetition: Made, measurement: Record, slow: int, fps: float | None, found: bool
+) -> None:
+    falling = tuple(replace(repetition().context[0], cpu_mhz=mhz) for mhz in (2000.0, 1500.0))
+    quiet = repetition(context=tuple(replace(window, cpu_mhz=2000.0) for window in falling))
+    record = measurement(*[repetition(context=falling)] * slow, *[quiet] * (5 - slow))
+    if fps:
+        record = replace(record, setup=replace(record.setup, fps=fps))
+    assert ("throttled" in codes(record)) is found
+
+
+@pytest.mark.parametrize(("processes", "provider", "shared"), [(1, "-cuda", False), (2, "-cuda", True), (2, "", False)])
 def test_gpu_shared(repetition: Made, measurement: Record, processes: int, provider: str, shared: bool) -> None:
     process = repetition()
     record = measurement(*[replace(process, readings=during(process, gpu_processes=processes))] * 5)
-    record = replace(record, runtime=replace(record.runtime, provider=f"{provider}ExecutionProvider"))
+    record = replace(record, runtime=replace(record.runtime, name=f"onnxruntime{provider}"))
     assert codes(record) == ({"gpu_shared": "invalid"} if shared else {})
 
 

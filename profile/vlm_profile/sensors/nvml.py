@@ -26,7 +26,7 @@ class Gpu:
             "gpu_mhz_default": lambda: nvml.nvmlDeviceGetDefaultApplicationsClock(handle, nvml.NVML_CLOCK_SM),
             "temperature_c": lambda: nvml.nvmlDeviceGetTemperature(handle, nvml.NVML_TEMPERATURE_GPU),
             "power_w": lambda: nvml.nvmlDeviceGetPowerUsage(handle) / 1e3,
-            "gpu_throttle_bits": lambda: nvml.nvmlDeviceGetCurrentClocksThrottleReasons(handle),
+            "gpu_throttle_bits": lambda: _reasons(nvml)(handle),
             "gpu_processes": lambda: len(nvml.nvmlDeviceGetComputeRunningProcesses(handle)),
         }
         values = {}
@@ -34,6 +34,14 @@ class Gpu:
             with suppress(nvml.NVMLError):
                 values[f"{key} {self._index}"] = float(ask())
         return values
+
+
+def _reasons(nvml: Any) -> Callable[[Any], int]:
+    """Renamed with CUDA 12.5; the old name is deprecated from 13 on."""
+    ask: Callable[[Any], int] = getattr(
+        nvml, "nvmlDeviceGetCurrentClocksEventReasons", nvml.nvmlDeviceGetCurrentClocksThrottleReasons
+    )
+    return ask
 
 
 def found(root: Path) -> list[Gpu]:
