@@ -13,8 +13,8 @@ from vlm_contract.codec import Absent
 from vlm_contract.console import printable
 from vlm_contract.errors import CheckFailed, VlmError
 from vlm_contract.manifest import ArtifactManifest, Engine, TensorSpec
-from vlm_export.engines import Place
 from vlm_export.gates import numbers
+from vlm_export.place import Place
 from vlm_export.tensorrt.api import largest_after, last_of
 from vlm_export.tensorrt.builder import TIMINGS_LIMIT_BYTES, Built
 from vlm_export.tensorrt.builder import Wanted as Order

@@ -1,6 +1,6 @@
 """From proven ONNX files to TensorRT engines, each built where its target is: the second stage, read top to bottom."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import datetime, timezone
@@ -9,22 +9,22 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
-import numpy.typing as npt
 
 from vlm_contract.card import Scalar
 from vlm_contract.codec import Absent, write_record
 from vlm_contract.console import LiveLine
 from vlm_contract.errors import CheckFailed, VlmError
 from vlm_contract.files import locked, sha256_of, write_whole
-from vlm_contract.manifest import ArtifactManifest, FileEntry, Parity, TensorSpec
+from vlm_contract.manifest import ArtifactManifest, FileEntry, Parity
 from vlm_contract.workspace import MANIFEST_FILE, Workspace
 from vlm_export.artifacts import Exported, Recipe, draft_folder, kept_artifact, put_in_place
 from vlm_export.checkpoint import Checkpoint
+from vlm_export.place import Images, Place, Tell
 from vlm_export.reproduction import REPRODUCE_FILE, reproduction
 from vlm_export.tensorrt.api import Precision
 from vlm_export.tensorrt.builder import Wanted as Order
 from vlm_export.tensorrt.child import Made, engine_from_child
-from vlm_export.tensorrt.device import Identity, identity
+from vlm_export.tensorrt.device import identity
 from vlm_export.wanted import Wanted
 from vlm_targets.catalogue import Target, target_named
 from vlm_targets.host import is_here, names_of
@@ -32,8 +32,6 @@ from vlm_targets.host import is_here, names_of
 if TYPE_CHECKING:
     from vlm_export.proof import Oracle
 
-Tell: TypeAlias = Callable[[str], None]
-Images: TypeAlias = npt.NDArray[np.float32]
 Judgement: TypeAlias = tuple[tuple[Parity, ...] | Absent, tuple[str, ...]]  # on the device; why it refuses an engine
 
 ENGINE_FILE = "model.engine"
@@ -46,14 +44,6 @@ NOT_RUN = {
     "tensorrt": Absent("the engine was not run: no GPU that it is for is here"),
     "rtx": Absent("the engine was not run: it is built ahead of time"),
 }
-
-
-@dataclass(frozen=True)
-class Place:
-    """Where engines are built."""
-
-    identity: Identity
-    build: Callable[[Path, TensorSpec, Order, Images, Tell], Made]  # from an ONNX file, and what it takes
 
 
 @dataclass(frozen=True)

@@ -29,7 +29,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         asked = Parser("vlm-profile doctor", "What this machine is, and what would spoil a measurement on it.")
         return run_command(asked, doctor_command, words[1:])
     if words[:1] == ["compare"]:
-        from vlm_profile.gate import compare_command, compare_parser
+        from vlm_profile.comparing.gate import compare_command, compare_parser
 
         return run_command(compare_parser(), compare_command, words[1:])
     if words[:1] == ["selftest"]:
@@ -42,7 +42,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def profile(options: argparse.Namespace) -> Outcome:
     """Parse, measure, judge, print."""
     from vlm_contract.workspace import Workspace
-    from vlm_profile.budgets import budgets_from, document_of, judge_budgets, sentences_of
+    from vlm_profile.comparing.budgets import budgets_from, document_of, judge_budgets, sentences_of
     from vlm_profile.session import measure
 
     budgets = budgets_from(options.budget)

@@ -13,7 +13,7 @@ from vlm_contract.files import check_regular_file, sha256_of
 from vlm_contract.manifest import ArtifactManifest, Engine
 from vlm_contract.measurement import ArtifactUsed
 from vlm_contract.workspace import CARD_FILE, MANIFEST_FILE, WEIGHTS_FILE, Workspace
-from vlm_profile.onnxfile import MODEL_LIMIT_BYTES, check_onnx_file
+from vlm_profile.onnxfile.check import MODEL_LIMIT_BYTES, check_onnx_file
 
 ENGINE_SUFFIXES = (".engine", ".plan", ".trt")
 FOREIGN_ENGINE = "foreign engine"  # a format that no runtime takes

@@ -14,9 +14,9 @@ from hypothesis import strategies as st
 from onnx import FunctionProto, GraphProto, ModelProto, NodeProto, TensorProto, helper, load_model_from_string
 
 from vlm_contract.errors import VlmError
-from vlm_profile.onnxfile import MOST_FUNCTIONS_DEEP, MOST_NODES, check_onnx_file
-from vlm_profile.onnxparts import MOST_DEEP, model_from_bytes
-from vlm_profile.wire import Damaged
+from vlm_profile.onnxfile.check import MOST_FUNCTIONS_DEEP, MOST_NODES, check_onnx_file
+from vlm_profile.onnxfile.parts import MOST_DEEP, model_from_bytes
+from vlm_profile.onnxfile.wire import Damaged
 
 X, Y = (helper.make_tensor_value_info(name, TensorProto.FLOAT, [1, 4]) for name in "xy")
 OURS = [helper.make_opsetid("", 17), helper.make_opsetid("ours", 1)]

@@ -8,7 +8,7 @@ from vlm_contract.codec import Absent
 from vlm_contract.conditions import COMPARISONS, OF_MEASUREMENT, Condition, condition_from, figure_at, written
 from vlm_contract.console import printable
 from vlm_contract.measurement import Measurement
-from vlm_profile.intervals import COMPARABLE, Estimate, estimate_of
+from vlm_profile.comparing.intervals import COMPARABLE, Estimate, estimate_of
 from vlm_profile.rows import row_in_words
 
 OPTION = "--budget"

@@ -13,9 +13,9 @@ from vlm_contract.console import run_command
 from vlm_contract.errors import VlmError
 from vlm_contract.measurement import Canary, Device, Measurement, Memory, Repetition, Verdict
 from vlm_contract.workspace import Workspace
-from vlm_profile.compare import Pair, compare, measurements_at, pair_of
-from vlm_profile.gate import compare_command, compare_parser, judged, may_differ_from, rule_from, table_of
-from vlm_profile.intervals import COMPARABLE, Estimate, estimate_of
+from vlm_profile.comparing.compare import Pair, compare, measurements_at, pair_of
+from vlm_profile.comparing.gate import compare_command, compare_parser, judged, may_differ_from, rule_from, table_of
+from vlm_profile.comparing.intervals import COMPARABLE, Estimate, estimate_of
 
 Make = Callable[..., Measurement]
 Process = Callable[..., Repetition]

@@ -7,7 +7,7 @@ import pytest
 from vlm_contract.codec import Absent
 from vlm_contract.errors import VlmError
 from vlm_contract.measurement import Measurement, Repetition, Verdict
-from vlm_profile.budgets import budgets_from, document_of, judge_budgets, sentences_of
+from vlm_profile.comparing.budgets import budgets_from, document_of, judge_budgets, sentences_of
 
 Make = Callable[..., Measurement]
 Process = Callable[..., Repetition]

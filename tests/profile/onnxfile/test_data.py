@@ -10,8 +10,8 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from vlm_contract.errors import CheckFailed, VlmError
-from vlm_profile import onnxdata
-from vlm_profile.onnxfile import OnnxFile, check_onnx_file
+from vlm_profile.onnxfile import data as onnxdata
+from vlm_profile.onnxfile.check import OnnxFile, check_onnx_file
 
 ROW = numpy.arange(4, dtype=numpy.float32)
 FLOATS = (TensorProto.FLOAT, TensorProto.FLOAT16, TensorProto.DOUBLE, TensorProto.BFLOAT16)

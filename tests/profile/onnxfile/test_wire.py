@@ -2,7 +2,7 @@
 
 import pytest
 
-from vlm_profile.wire import Damaged, Field, Wire
+from vlm_profile.onnxfile.wire import Damaged, Field, Wire
 
 LAYOUT = {
     1: Field("number", "number"),

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from math import prod
 from typing import TypeVar
 
-from vlm_profile.wire import Damaged, Field, Parts, Wire
+from vlm_profile.onnxfile.wire import Damaged, Field, Parts, Wire
 
 MOST_FIELDS = 1_000_000  # read in a few seconds; the largest vision backbones have a tenth
 MOST_DEEP = 30  # graphs inside graphs; protobuf's own limit of 100 messages comes to 33

@@ -7,7 +7,7 @@ from pathlib import Path, PurePosixPath
 
 from vlm_contract.errors import CheckFailed, VlmError
 from vlm_contract.files import check_regular_file
-from vlm_profile.onnxparts import STRING, Model, Tensor, shown
+from vlm_profile.onnxfile.parts import STRING, Model, Tensor, shown
 
 DATA_LIMIT_BYTES = 2**33  # of one file of external data
 CLAIM_LIMIT_BYTES = 2**31  # of an input, or of a sparse tensor made dense: memory that the file need not bring along

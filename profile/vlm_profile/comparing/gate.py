@@ -10,8 +10,17 @@ from vlm_contract.codec import Absent, encode
 from vlm_contract.conditions import BYTES, COMPARISONS, scale_of, words_from
 from vlm_contract.console import CHECK_SAID_NO, DONE, Outcome, Parser, plain_table, printable
 from vlm_contract.errors import VlmError
-from vlm_profile.compare import UNLIKE, WORSE, Change, Comparison, Pair, canary_percents, compare, measurements_at
-from vlm_profile.intervals import COMPARABLE, LARGER_IS_BETTER, Estimate
+from vlm_profile.comparing.compare import (
+    UNLIKE,
+    WORSE,
+    Change,
+    Comparison,
+    Pair,
+    canary_percents,
+    compare,
+    measurements_at,
+)
+from vlm_profile.comparing.intervals import COMPARABLE, LARGER_IS_BETTER, Estimate
 from vlm_profile.table import NOTHING, supported
 
 OPTION = "--fail-if"

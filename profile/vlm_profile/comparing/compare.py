@@ -9,7 +9,7 @@ from typing import Literal
 from vlm_contract.codec import Absent, read_record
 from vlm_contract.errors import VlmError
 from vlm_contract.measurement import Canary, Measurement
-from vlm_profile.intervals import COMPARABLE, LARGER_IS_BETTER, Estimate, estimate_of
+from vlm_profile.comparing.intervals import COMPARABLE, LARGER_IS_BETTER, Estimate, estimate_of
 from vlm_profile.protocol import FULL
 from vlm_profile.rows import row_in_words, setup_in_words
 

@@ -13,9 +13,9 @@ from pathlib import Path
 
 from vlm_contract.errors import VlmError
 from vlm_contract.files import check_regular_file, what_it_is
-from vlm_profile.onnxdata import FETCH_AGAIN, check_memory, check_no_nan, place_of
-from vlm_profile.onnxparts import FunctionKey, Model, Node, model_from_bytes, shown
-from vlm_profile.wire import Damaged
+from vlm_profile.onnxfile.data import FETCH_AGAIN, check_memory, check_no_nan, place_of
+from vlm_profile.onnxfile.parts import FunctionKey, Model, Node, model_from_bytes, shown
+from vlm_profile.onnxfile.wire import Damaged
 
 MODEL_LIMIT_BYTES = 2**31  # no protobuf message is larger
 MOST_OPSET = 100  # ONNX 1.23 has 28, and comes by one or two in a year

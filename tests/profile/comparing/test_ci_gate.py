@@ -8,12 +8,12 @@ from typing import Any
 import pytest
 
 from vlm_profile.__main__ import parser
-from vlm_profile.budgets import budgets_from
-from vlm_profile.compare import CLAIM_PERCENT, CLAIM_PERCENT_SHARED, UNLIKE
-from vlm_profile.gate import compare_parser, may_differ_from, rule_from
+from vlm_profile.comparing.budgets import budgets_from
+from vlm_profile.comparing.compare import CLAIM_PERCENT, CLAIM_PERCENT_SHARED, UNLIKE
+from vlm_profile.comparing.gate import compare_parser, may_differ_from, rule_from
 from vlm_profile.protocol import FULL
 
-TEXT = (Path(__file__).parents[2] / "docs" / "ci-gate.md").read_text()
+TEXT = (Path(__file__).parents[3] / "docs" / "ci-gate.md").read_text()
 BLOCKS = re.findall(r"^```(\w+)\n(.*?)^```", TEXT, re.MULTILINE | re.DOTALL)
 
 
