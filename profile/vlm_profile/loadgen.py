@@ -47,14 +47,17 @@ def figures_of(
     spec: Spec, python: str = sys.executable, variables: Mapping[str, str] | None = None, timeout_s: float = 120.0
 ) -> dict[str, Any]:
     """LoadGen's figures, from a fresh process of `python`. Raises CheckFailed with its last words."""
-    ran = subprocess.run(
-        [python, "-m", "vlm_profile.loadgen"],
-        input=json.dumps(encode(spec)),
-        capture_output=True,
-        text=True,
-        timeout=timeout_s,
-        env={**os.environ, **worker_variables(spec.setup.threads), **(variables or {})},
-    )
+    try:
+        ran = subprocess.run(
+            [python, "-m", "vlm_profile.loadgen"],
+            input=json.dumps(encode(spec)),
+            capture_output=True,
+            text=True,
+            timeout=timeout_s,
+            env={**os.environ, **worker_variables(spec.setup.threads), **(variables or {})},
+        )
+    except subprocess.TimeoutExpired:
+        raise CheckFailed(f"LoadGen did not end within {timeout_s:g} s.") from None
     if ran.returncode:
         said = ran.stderr.strip().splitlines()[-1:]
         raise CheckFailed(f"LoadGen ended with exit code {ran.returncode}: {''.join(said)}.")

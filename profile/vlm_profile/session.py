@@ -73,13 +73,14 @@ def measure(workspace: Workspace, request: Request, line: LiveLine | None = None
     subjects, passed_over = _runnable(subjects_of(workspace, request.artifacts, request.trusted), request)
     with locked(workspace.root / "measurements", "vlm-profile"):
         looks = Looks(request, device)
+        before = wait_until_quiet(request.wait_quiet_s, line) if request.batches == "auto" else None
         rows = [row for subject in subjects for row in _rows(workspace, request, subject, looks, line)]
         kept = {} if request.again else _kept(rows, request, device)
         trials, skipped = _opened([row for row in rows if row.path not in kept], looks)
         if not trials and not kept:
             hint = "--batch with the batch that the model takes" if skipped else "vlm-export, which makes ONNX files"
             raise VlmError(" ".join(passed_over + skipped), hint=hint)
-        before = wait_until_quiet(request.wait_quiet_s, line) if trials else None
+        before = before or (wait_until_quiet(request.wait_quiet_s, line) if trials else None)
         records = {**kept, **dict(_run(trials, request, before, line))}
     measured = {row.path: records[row.path] for row in rows if row.path in records}
     return Measured(

@@ -25,7 +25,8 @@ from vlm_export import Wanted, engines, export_checkpoint
 from vlm_export.__main__ import main
 from vlm_export.artifacts import Exported
 from vlm_export.checkpoint import checkpoint_from_path
-from vlm_export.engines import Place, export_engines
+from vlm_export.engines import export_engines
+from vlm_export.place import Place
 from vlm_export.tensorrt.builder import Built
 from vlm_export.tensorrt.builder import Wanted as Order
 from vlm_export.tensorrt.child import Made

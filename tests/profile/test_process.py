@@ -80,6 +80,15 @@ def test_the_real_worker_measures_a_model(tiny_model: Path, tiny_protocol: Proto
     assert repetition.repeated_ns
 
 
+def test_a_large_input_is_not_repeated_for_it_would_stay_in_a_cache_of_the_cpu(tiny_model: Path) -> None:
+    protocol = replace(FULL, warmup_s=0.01, warmup_s_max=0.1, measure_s=0.05, measure_s_max=0.1, repeated_s=0.02)
+    spec = spec_of(tiny_model, protocol)
+    large = replace(spec, inputs=(TensorSpec("x", (2**17, 4), "float32"),), setup=replace(spec.setup, batch=2**17))
+    found = run_worker(large).repetition
+    assert isinstance(found, Repetition)
+    assert found.repeated_ns == ()
+
+
 def test_a_probe_looks_and_does_not_measure(tiny_model: Path) -> None:
     findings = run_worker(spec_of(tiny_model, probe=True))
     assert isinstance(findings.repetition, Absent)
