@@ -3,7 +3,7 @@
 import difflib
 import operator
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from vlm_contract.codec import Absent
@@ -111,11 +111,19 @@ def words_from(text: str, option: str, figures: Mapping[str, Figure], example: s
         raise VlmError(f"{text!r} is no condition; expected one like {shape}.", hint=f"{option} '{example}'")
     figure, comparison, sign, number, unit = match.groups()
     if figure not in figures:
-        nearest = difflib.get_close_matches(figure, figures, n=1, cutoff=0.4)
+        nearest = nearest_figure(figure, figures)
+        sign = sign or (re.search("[+-]", example) or [""])[0]  # a change has one, whatever was typed
         rest = f"{comparison}{sign}{number}{unit}"
-        known = f"{option} '{nearest[0]}{rest}'" if nearest else f"one of {', '.join(figures)}"
+        known = f"{option} '{nearest}{rest}'" if nearest else f"one of {', '.join(figures)}"
         raise VlmError(f"There is no figure {figure!r}.", hint=known)
     return Words(figure, comparison, sign, float(number), unit)
+
+
+def nearest_figure(name: str, figures: Iterable[str]) -> str:
+    """The first whose words begin or end as typed, `latency` or `p99`; else the most alike; empty where none is."""
+    parts = [figure for figure in figures if figure.startswith(f"{name}_") or figure.endswith(f"_{name}")]
+    alike = difflib.get_close_matches(name, figures, n=1, cutoff=0.6)
+    return (parts or alike or [""])[0]
 
 
 def scale_of(words: Words, option: str, units: Units) -> float:

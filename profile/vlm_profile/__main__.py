@@ -199,9 +199,10 @@ def sizes(text: str) -> tuple[int, ...]:
 
 
 def duration(text: str) -> float:
-    """Seconds of "90", "90s", "10m" or "1h"."""
-    number, unit = (text[:-1], text[-1:]) if text[-1:] in _SECONDS else (text, "s")
-    return seconds(number) * _SECONDS[unit]
+    """Seconds of "90s", "10m" or "1h"."""
+    if text[-1:] not in _SECONDS:
+        raise argparse.ArgumentTypeError(f"{text!r} names no unit; expected 90s, 10m or 1h")
+    return seconds(text[:-1]) * _SECONDS[text[-1:]]
 
 
 def frames(text: str) -> float:

@@ -35,7 +35,7 @@ from vlm_profile.statistics import (
     throughput_of,
 )
 from vlm_profile.subjects import Subject, subjects_of
-from vlm_profile.sweeps import batches_worth_measuring, best_threads, cliffs
+from vlm_profile.sweeps import batches_worth_measuring, best_batch, best_threads, cliffs
 from vlm_profile.trials import Trial
 from vlm_profile.verdicts import judge
 from vlm_profile.worker import Findings, Spec
@@ -88,8 +88,17 @@ def measure(workspace: Workspace, request: Request, line: LiveLine | None = None
         frozenset(kept),
         passed_over + skipped,
         before.sentences if before and not before.quiet else (),
-        (*cliffs(measured.values()), *(best_threads(measured.values()) if request.threads == "auto" else ())),
+        tuple(advice_on(request, list(measured.values()))),
     )
+
+
+def advice_on(request: Request, records: Sequence[Measurement]) -> Iterator[str]:
+    """What the sweeps that were asked for came to."""
+    yield from cliffs(records)
+    if request.batches == "auto":
+        yield from best_batch(records)
+    if request.threads == "auto":
+        yield from best_threads(records)
 
 
 def check_target(name: str) -> None:

@@ -1,5 +1,6 @@
 """What is measured: artifacts of the workspace, the network of a run, or any ONNX file."""
 
+import difflib
 import hashlib
 from collections.abc import Collection, Sequence
 from contextlib import suppress
@@ -63,15 +64,25 @@ def subjects_of(workspace: Workspace, paths: Sequence[Path], trusted: Collection
         raise VlmError(found.problems[0])
     usable = [path.parent for path, manifest in found.records.items() if not manifest.refused]
     if not usable:
-        raise VlmError(f"{workspace.root} holds no artifact to measure.", hint="vlm-export, or --artifact model.onnx")
+        lacks = "holds no artifact to measure" if workspace.root.exists() else "does not exist"
+        raise VlmError(f"{workspace.root} {lacks}.", hint="vlm-export, or --artifact model.onnx")
     return tuple(_of_workspace(folder, trust) for folder in usable)
 
 
 def located(workspace: Workspace, path: Path) -> Path:
-    """The path itself or, where there is nothing, the artifact or the run of the workspace that has this name."""
-    named = (workspace.artifact(path.name), workspace.run(path.name)) if path.parts == (path.name,) else ()
+    """The path itself or, where there is nothing, the artifact or the run of the workspace that has this name.
+
+    Raises VlmError with the nearest name where there is one.
+    """
+    if path.parts != (path.name,):
+        return path
     with suppress(OSError):
-        return next((folder for folder in (path, *named) if folder.exists()), path)
+        for folder in (path, workspace.artifact(path.name), workspace.run(path.name)):
+            if folder.exists():
+                return folder
+        names = [folder.name for folder in (*workspace.root.glob("artifacts/*"), *workspace.root.glob("runs/*"))]
+        if nearest := difflib.get_close_matches(path.name, names, n=1):
+            raise VlmError(f"{path} does not exist; did you mean {nearest[0]}?", hint=f"--artifact {nearest[0]}")
     return path
 
 

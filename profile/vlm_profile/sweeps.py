@@ -78,7 +78,31 @@ def best_threads(measurements: Iterable[Measurement]) -> Iterator[str]:
         )
         unknown = f"; {len(group) - len(timed)} of {len(group)} rows are not valid" if len(timed) < len(group) else ""
         row = f"{best.artifact.name} b{best.setup.batch}"
-        yield f"{row}: set {setting} ({latency.latency_ms_p50:.3g} ms){also}{unknown}."
+        typed = f" In your program: {_in_a_program(best)}." if best.runtime.name == "onnxruntime" else ""
+        yield f"{row}: set {setting} ({latency.latency_ms_p50:.3g} ms){also}{unknown}.{typed}"
+
+
+def _in_a_program(best: Measurement) -> str:
+    """What to set of ONNX Runtime."""
+    setup = best.setup
+    words = [f"SessionOptions.intra_op_num_threads = {setup.threads}"]
+    if "spinning" in setup.options:
+        words.append(f"session.intra_op.allow_spinning = {int(bool(setup.options['spinning']))}")
+    words += [f"taskset -c {setup.options['cpus']}"] if "cpus" in setup.options else []
+    return ", ".join(words)
+
+
+def best_batch(measurements: Iterable[Measurement]) -> Iterator[str]:
+    """For each artifact that was measured at several batches, which of the valid ones gives most."""
+    for group in _alike_but_for(measurements, "batch"):
+        rates = [(m, m.throughput) for m in group if m.status == "valid" and not isinstance(m.throughput, Absent)]
+        name, unknown = group[0].artifact.name, len(group) - len(rates)
+        rest = f"; {unknown} of {len(group)} batches are not valid" if unknown else ""
+        if not rates:
+            yield f"{name}: no batch can be named{rest}."
+            continue
+        best, rate = max(rates, key=lambda pair: pair[1].images_per_s)
+        yield f"{name}: most comes of batch {best.setup.batch} ({rate.images_per_s:.0f} img/s){rest}."
 
 
 def _with(measurement: Measurement) -> str:

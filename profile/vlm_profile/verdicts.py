@@ -155,7 +155,7 @@ def check_little(measurement: Measurement, protocol: Protocol) -> Verdict | None
         level="invalid",
         seen=f"throughput × mean latency / batch is {ratio:.2f}",
         limit=f"{protocol.little_low:g} to {protocol.little_high:g}",
-        next_step="Measure again on a quieter machine; a model of under 3 µs is too short for this loop.",
+        next_step="When it is quieter, the same command with --again; under 3 µs a model is too short for this loop.",
     )
 
 
@@ -174,7 +174,7 @@ def check_contended(measurement: Measurement, protocol: Protocol) -> Verdict | N
         seen=f"{contended[0]} ({len(contended)} of {len(seen)} processes)",
         limit=f"run-queue wait {protocol.run_queue_wait_percent:g} %, foreign CPU {protocol.foreign_cpu_percent:g} %, "
         f"steal {protocol.steal_percent:g} %",
-        next_step="Stop what else runs on this machine, or measure with fewer --threads, then run the command again.",
+        next_step="Stop what else runs on this machine, or take fewer --threads; then the same command with --again.",
     )
 
 
@@ -211,7 +211,7 @@ def warn_if_neighbours(measurement: Measurement, protocol: Protocol) -> Verdict 
         level="warning",
         seen=f"others used {percent:.0f} % of the machine, on CPUs that are not ours",
         limit=f"{protocol.neighbours_percent:g} %; the interval is taken as ±10 % at least",
-        next_step="Measure again when the rest of the machine is idle.",
+        next_step="When the rest of the machine is idle, the same command with --again.",
     )
 
 
@@ -303,7 +303,7 @@ def check_unstable(measurement: Measurement, protocol: Protocol) -> Verdict | No
         level="invalid" if invalid else "warning",
         seen=f"the interval between {latency.processes} processes is ±{percent:.1f} %",
         limit=f"±{protocol.interval_percent_invalid if invalid else protocol.interval_percent:g} %",
-        next_step="Measure again on a quieter machine, in full mode and without --max-seconds.",
+        next_step="When it is quieter, the same command with --again; without --quick there are more processes.",
     )
 
 
@@ -318,5 +318,5 @@ def warn_if_few(measurement: Measurement, protocol: Protocol) -> Verdict | None:
         level="warning",
         seen=f"{samples} samples of {processes} processes: not comparable",
         limit=f"{protocol.few_samples} samples of {protocol.few_processes} processes",
-        next_step="Measure again with a larger --max-seconds.",
+        next_step="The same command with --again, and a larger --max-seconds or none.",
     )

@@ -74,6 +74,7 @@ def test_options_become_a_request() -> None:
         ["--input-shape", "1x3"],
         ["--max-seconds", "-1"],
         ["--soak", "10y"],
+        ["--soak", "10"],
         ["--fps", "abc"],
     ],
 )

@@ -168,6 +168,7 @@ def test_a_manifest_that_names_no_file_beside_it_is_refused(workspace: Workspace
 
 
 def test_an_empty_workspace_says_what_to_do(workspace: Workspace) -> None:
+    workspace.root.mkdir()
     with pytest.raises(VlmError, match="holds no artifact") as caught:
         subjects_of(workspace, [])
     assert "vlm-export" in caught.value.hint
@@ -327,3 +328,15 @@ def test_an_engine_whose_sha256_was_named_may_be_loaded(
     assert subject_at(path, Trust(workspace, [digest])).used.format == "engine"
     engine(workspace)
     assert [subject.used.format for subject in subjects_of(workspace, [], [digest])] == ["engine"]
+
+
+def test_the_nearest_artifact_is_named_where_there_is_none_of_that_name(workspace: Workspace) -> None:
+    workspace.artifact("resnet50-digits.onnx-fp32").mkdir(parents=True)
+    with pytest.raises(VlmError, match="did you mean resnet50-digits") as error:
+        subjects.subjects_of(workspace, [Path("resnet50-digit.onnx-fp32")])
+    assert error.value.hint == "--artifact resnet50-digits.onnx-fp32"
+
+
+def test_a_workspace_that_is_not_there_is_not_called_empty(tmp_path: Path) -> None:
+    with pytest.raises(VlmError, match="does not exist"):
+        subjects.subjects_of(Workspace(tmp_path / "nowhere"), [])

@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from vlm_contract.measurement import Measurement, Repetition, Throughput
-from vlm_profile.sweeps import batches_worth_measuring, best_threads, cliffs
+from vlm_contract.measurement import Measurement, Repetition, Throughput, Verdict
+from vlm_profile.sweeps import batches_worth_measuring, best_batch, best_threads, cliffs
 
 Made = Callable[..., Repetition]
 Record = Callable[..., Measurement]
@@ -80,9 +80,21 @@ def test_what_to_set_is_the_fastest_and_what_ties_with_it(repetition: Made, meas
     slow, fast = (measurement(*[repetition(ms + d) for d in (0, 0.01, 0.02)]) for ms in (10, 5))
     rows = [with_threads(slow, 1), with_threads(fast, 2, spinning=False), with_threads(fast, 2, spinning=True)]
     assert list(best_threads(rows)) == [
-        "tiny b1: set threads 2 with spinning off (5.01 ms); within its interval: threads 2 with spinning on."
+        "tiny b1: set threads 2 with spinning off (5.01 ms); within its interval: threads 2 with spinning on. In your "
+        "program: SessionOptions.intra_op_num_threads = 2, session.intra_op.allow_spinning = 0."
     ]
 
 
 def test_one_row_gives_no_advice(repetition: Made, measurement: Record) -> None:
     assert list(best_threads([measurement(*[repetition()] * 3)])) == []
+
+
+def test_the_batch_that_gives_most_is_named_among_the_valid_ones(repetition: Made, measurement: Record) -> None:
+    record = measurement(*[repetition()] * 3)
+    rows = [at_batch(record, batch, rate) for batch, rate in ((1, 100), (2, 180), (4, 200))]
+    assert list(best_batch(rows)) == ["tiny: most comes of batch 4 (200 img/s)."]
+    invalid = replace(rows[2], verdicts=(Verdict("contended", "invalid", "others", "none", "Wait."),))
+    assert list(best_batch([*rows[:2], invalid])) == [
+        "tiny: most comes of batch 2 (180 img/s); 1 of 3 batches are not valid."
+    ]
+    assert list(best_batch([invalid])) == ["tiny: no batch can be named; 1 of 1 batches are not valid."]

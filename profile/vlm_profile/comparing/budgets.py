@@ -7,8 +7,9 @@ from typing import Any
 from vlm_contract.codec import Absent
 from vlm_contract.conditions import COMPARISONS, OF_MEASUREMENT, Condition, condition_from, figure_at, written
 from vlm_contract.console import printable
+from vlm_contract.errors import VlmError
 from vlm_contract.measurement import Measurement
-from vlm_profile.comparing.intervals import COMPARABLE, Estimate, estimate_of
+from vlm_profile.comparing.intervals import COMPARABLE, LARGER_IS_BETTER, Estimate, estimate_of
 from vlm_profile.rows import row_in_words
 
 OPTION = "--budget"
@@ -26,7 +27,22 @@ class Judged:
 
 def budgets_from(texts: Iterable[str]) -> tuple[Condition, ...]:
     """Parse what `--budget` was given. Raises VlmError naming what is wrong and the nearest right word."""
-    return tuple(condition_from(text, OPTION, OF_MEASUREMENT) for text in texts)
+    return tuple(budget_from(text) for text in texts)
+
+
+def budget_from(text: str) -> Condition:
+    """One budget: an upper limit, or a lower one on what is better when it is larger. Raises VlmError."""
+    if text.strip().startswith("accuracy"):
+        raise VlmError("Measuring knows no accuracy; the report does.", hint=f"vlm-report --require '{text}'")
+    budget = condition_from(text, OPTION, OF_MEASUREMENT)
+    larger = any(budget.figure.startswith(name) for name in LARGER_IS_BETTER)
+    if (budget.comparison[0] == ">") is not larger:
+        right = (">" if larger else "<") + budget.comparison[1:]
+        raise VlmError(
+            f"{text!r} is no budget: {budget.figure} is worse when it is {'smaller' if larger else 'larger'}.",
+            hint=f"{OPTION} '{text.replace(budget.comparison, right)}'",
+        )
+    return budget
 
 
 def judge_budgets(measurements: Iterable[Measurement], budgets: Sequence[Condition]) -> tuple[Judged, ...]:

@@ -124,6 +124,8 @@ def compare_command(options: argparse.Namespace) -> Outcome:
         for sentence in (*verdicts_in(judgements), *remarks_on(comparison)):
             print(printable(sentence))
     passed = passes(comparison, judgements, strict=options.strict)
+    if not passed and not options.quiet:
+        print(why_not_passed(comparison, judgements, strict=options.strict))
     return Outcome(document_of(comparison, judgements), DONE if passed else CHECK_SAID_NO)
 
 
@@ -157,6 +159,17 @@ def passes(comparison: Comparison, judgements: Sequence[Judgement], *, strict: b
     bad = {"failed", "unsure"} if strict else {"failed"}
     lacking = bool(comparison.only_old) and strict
     return not lacking and not any(p.refused for p in comparison.pairs) and not any(j.status in bad for j in judgements)
+
+
+def why_not_passed(comparison: Comparison, judgements: Sequence[Judgement], *, strict: bool) -> str:
+    """The last line where the exit code is 1."""
+    counts = {
+        "rules failed": sum(judgement.status == "failed" for judgement in judgements),
+        "rows could not be compared": sum(bool(pair.refused) for pair in comparison.pairs),
+        "rules are open": sum(judgement.status == "unsure" for judgement in judgements) * strict,
+        "rows are missing in NEW": len(comparison.only_old) * strict,
+    }
+    return f"no: {', '.join(f'{count} {what}' for what, count in counts.items() if count)}"
 
 
 def table_of(comparison: Comparison, figures: Iterable[str]) -> str:
@@ -193,7 +206,7 @@ def verdicts_in(judgements: Sequence[Judgement]) -> Iterator[str]:
         if judgement.status != "kept":
             yield f"{judgement.status}: {judgement.row}: {judgement.seen} ({OPTION} '{judgement.rule}')"
     if kept := sum(judgement.status == "kept" for judgement in judgements):
-        yield f"kept: {kept} of {len(judgements)} rules on rows"
+        yield f"kept: {kept} of {len(judgements)} rules on rows; what intervals hide, --strict refuses"
 
 
 def remarks_on(comparison: Comparison) -> Iterator[str]:

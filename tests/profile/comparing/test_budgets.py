@@ -69,6 +69,22 @@ def test_a_wrong_budget_names_the_option_and_the_nearest_figure() -> None:
     assert caught.value.hint == "--budget 'peak_rss_bytes<=300MB'"
 
 
+@pytest.mark.parametrize(
+    ("text", "hint"),
+    [
+        ("latency_ms_p99>20", "--budget 'latency_ms_p99<20'"),
+        ("images_per_s<=100", "--budget 'images_per_s>=100'"),
+        ("p99<20", "--budget 'latency_ms_p99<20'"),
+        ("latency<=20ms", "--budget 'latency_ms_p50<=20ms'"),
+        ("accuracy_percent>=97", "vlm-report --require 'accuracy_percent>=97'"),
+    ],
+)
+def test_what_is_no_budget_is_refused_with_what_to_type(text: str, hint: str) -> None:
+    with pytest.raises(VlmError) as error:
+        budgets_from([text])
+    assert error.value.hint == hint
+
+
 def test_memory_that_was_not_read_is_missed(measurement: Make, repetition: Process) -> None:
     unread = measurement(*[repetition(peak_rss_bytes=Absent("no /proc"))] * 5)
     (judged,) = judge_budgets([unread], budgets_from(["peak_rss_bytes<=300MB"]))
