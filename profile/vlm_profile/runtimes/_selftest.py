@@ -126,9 +126,8 @@ class Holding(Known):
     name: ClassVar[str] = "selftest:holding"
 
     def cost(self) -> None:
-        held = (
-            b"" if self.calls % HELD_EVERY else b"\1" * HELD_BYTES
-        )  # not zeros: those are no memory until they are used
+        size = 0 if self.calls % HELD_EVERY else HELD_BYTES
+        held = b"\1" * size  # not zeros: those are no memory until they are used
         time.sleep(HELD_S)
         del held
 
