@@ -38,6 +38,14 @@ class Record(Protocol):
 
 
 R = TypeVar("R", bound=Record)
+T = TypeVar("T")
+
+
+def known(value: T | Absent) -> T:
+    """A value that is there. Raises ValueError with the reason where it is absent."""
+    if isinstance(value, Absent):
+        raise ValueError(f"absent: {value.reason}")
+    return value
 
 
 class FieldError(ValueError):

@@ -14,14 +14,14 @@ class Device:
     """The machine, as it says itself what it is."""
 
     name: str
-    cpu: str
-    cpus: int  # logical CPUs of the machine
-    usable_cpus: int  # those that the affinity mask and the cgroup quota leave to us
-    memory_bytes: int
+    cpu: str | Absent
+    cpus: int | Absent  # logical CPUs of the machine
+    usable_cpus: int | Absent  # those that the affinity mask and the cgroup quota leave to us
+    memory_bytes: int | Absent
     gpu: str | Absent
     power_mode: str | Absent
-    system: str  # distribution and kernel
-    machine: str  # instruction set, as uname names it
+    system: str | Absent  # distribution and kernel
+    machine: str | Absent  # instruction set, as uname names it
 
 
 @dataclass(frozen=True)
@@ -51,7 +51,7 @@ class Setup:
     """How it was run."""
 
     batch: int
-    threads: int  # intra-op; inter-op is 1
+    threads: int | Absent  # intra-op; inter-op is 1
     streams: int  # inferences at a time
     scope: str  # what the clock covers
     fps: float | Absent  # frames offered a second; absent: one call after the other
@@ -63,21 +63,21 @@ class Latency:
     """Milliseconds for one call, a whole batch. The headline is the median of the processes' medians."""
 
     latency_ms_p50: float
-    latency_ms_p50_low: float  # 95 % interval of the headline between processes
-    latency_ms_p50_high: float
-    latency_ms_floor: float  # least of the processes' 10th percentiles; never the headline
+    latency_ms_p50_low: float | Absent  # 95 % interval of the headline between processes; of an estimate, its own
+    latency_ms_p50_high: float | Absent
+    latency_ms_floor: float | Absent  # least of the processes' 10th percentiles; never the headline
     latency_ms_p90: float | Absent
     latency_ms_p95: float | Absent
     latency_ms_p99: float | Absent
-    latency_ms_mean: float
-    latency_ms_std: float
-    latency_ms_mad: float  # median absolute deviation
-    latency_ms_min: float
-    latency_ms_max: float
-    outliers: int  # samples over 1.5 interquartile ranges outside the quartiles; counted, never removed
-    samples: int  # pooled, over all processes
-    processes: int
-    first_inference_ms: float  # median over the processes
+    latency_ms_mean: float | Absent
+    latency_ms_std: float | Absent
+    latency_ms_mad: float | Absent  # median absolute deviation
+    latency_ms_min: float | Absent
+    latency_ms_max: float | Absent
+    outliers: int | Absent  # samples over 1.5 interquartile ranges outside the quartiles; counted, never removed
+    samples: int | Absent  # pooled, over all processes
+    processes: int | Absent
+    first_inference_ms: float | Absent  # median over the processes
     cpu_ms_per_inference: float | Absent
     device_ms_p50: float | Absent  # by the device's own events, copies left out; median of the processes' medians
 
@@ -87,11 +87,11 @@ class Throughput:
     """Images a second by the wall clock over a saturated loop; never 1/latency."""
 
     images_per_s: float
-    images_per_s_low: float  # 95 % interval between processes
-    images_per_s_high: float
+    images_per_s_low: float | Absent  # 95 % interval between processes; of an estimate, its own
+    images_per_s_high: float | Absent
     batch: int
     streams: int
-    threads: int
+    threads: int | Absent
     obtained: str  # how
 
 
@@ -228,6 +228,20 @@ class Repetition:
 
 
 @dataclass(frozen=True)
+class Estimate:
+    """How a figure came about that nobody measured."""
+
+    rung: str  # of the ladder, by its name: "specifications", "anchored", …
+    method: str  # in one sentence
+    coverage_percent: float  # of the intervals
+    factor_low: float  # the interval is latency ÷ this …
+    factor_high: float  # … to latency × this
+    anchors: tuple[str, ...]  # the measurements and published rows that it rests on
+    assumed: dict[str, str]  # what it takes for granted, by name, with its source: peaks, clocks, the runtime's context
+    improved_by: str  # the one measurement that would narrow it most
+
+
+@dataclass(frozen=True)
 class Verdict:
     """What a rule of the protocol says of the record."""
 
@@ -244,7 +258,8 @@ class Measurement:
 
     # vlm-edge/measurement/1: first version
     # vlm-edge/measurement/2: frame rate, options, cold start, sustained runs, sensors, canary, memory by source
-    SCHEMA: ClassVar[str] = "vlm-edge/measurement/2"
+    # vlm-edge/measurement/3: estimates, and where a reported figure stands; what these do not say may be absent
+    SCHEMA: ClassVar[str] = "vlm-edge/measurement/3"
 
     target: str
     evidence: Evidence
@@ -262,6 +277,8 @@ class Measurement:
     sustained: Sustained | Absent
     energy: Energy | Absent
     temperature: Temperature | Absent
+    estimate: Estimate | Absent  # of estimated figures
+    origin: str | Absent  # of reported figures: the document, and the place in it
     verdicts: tuple[Verdict, ...]
     repetitions: tuple[Repetition, ...]
     environment: dict[str, str]

@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from vlm_contract.codec import Absent, encode
+from vlm_contract.codec import Absent, encode, known
 from vlm_contract.console import CHECK_SAID_NO, DONE, Outcome, plain_table, printable
 from vlm_contract.measurement import Device
 from vlm_profile.machine import Fault, faults_of, fingerprint_of
@@ -68,7 +68,8 @@ def shown(diagnosis: Diagnosis) -> Iterator[str]:
     """The lines of the screen."""
     device = diagnosis.device
     named = device.name if device.name == device.cpu else f"{device.name}, {device.cpu}"
-    yield f"{printable(named)}: {device.usable_cpus} of {device.cpus} CPUs, {device.memory_bytes / 2**30:.1f} GiB"
+    gib = known(device.memory_bytes) / 2**30
+    yield f"{printable(named)}: {device.usable_cpus} of {device.cpus} CPUs, {gib:.1f} GiB"
     yield f"{device.system}, {device.machine}; " + ", ".join(f"{k} {v}" for k, v in diagnosis.state.items())
     for what, value in (("GPU", device.gpu), ("power mode", device.power_mode)):
         yield f"{what}: {value.reason if isinstance(value, Absent) else value}"

@@ -15,7 +15,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from vlm_contract.codec import decode, encode
+from vlm_contract.codec import decode, encode, known
 from vlm_contract.errors import CheckFailed
 from vlm_contract.manifest import TensorSpec
 from vlm_contract.measurement import Measurement
@@ -38,7 +38,7 @@ def spec_of(
     measured: Measurement, model: Path, inputs: tuple[TensorSpec, ...], protocol: Protocol, seed: int = 0
 ) -> Spec:
     """What LoadGen is to drive: the very worker that a measurement is of."""
-    limit = max(8 * 2**30, measured.device.memory_bytes)
+    limit = max(8 * 2**30, known(measured.device.memory_bytes))
     setup, runtime = measured.setup, measured.runtime.name
     return Spec(runtime, str(model), setup, limit, os.getpid(), inputs, protocol, seed, order=0, attempt=1)
 
@@ -54,7 +54,7 @@ def figures_of(
             capture_output=True,
             text=True,
             timeout=timeout_s,
-            env={**os.environ, **worker_variables(spec.setup.threads), **(variables or {})},
+            env={**os.environ, **worker_variables(known(spec.setup.threads)), **(variables or {})},
         )
     except subprocess.TimeoutExpired:
         raise CheckFailed(f"LoadGen did not end within {timeout_s:g} s.") from None
@@ -69,7 +69,7 @@ def main() -> int:
     spec: Spec = decode(Spec, json.load(sys.stdin))
     kind = runtimes()[spec.runtime]
     confine(spec, kind)
-    with kind(Path(spec.model), spec.setup.threads, spec.setup.options) as runtime:
+    with kind(Path(spec.model), known(spec.setup.threads), spec.setup.options) as runtime:
         print(json.dumps(single_stream(runtime, spec)))
     return 0
 

@@ -5,6 +5,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from vlm_contract.codec import known
 from vlm_contract.measurement import Device
 from vlm_profile.sensors._files import text_of
 from vlm_targets.host import usable_cpus
@@ -89,15 +90,16 @@ def _faults_of_sharing(device: Device, root: Path) -> Iterator[Fault]:
         yield Fault(
             f"for {share:.0f} % of the last 10 s some task waited for a CPU", "top   # and end what need not run"
         )
-    if (granted := usable_cpus(root, device.cpus)) < device.cpus:
+    cpus, ours = known(device.cpus), known(device.usable_cpus)
+    if (granted := usable_cpus(root, cpus)) < cpus:
         yield Fault(
-            f"a quota of the cgroup grants {granted} of {device.cpus} CPUs, and stops us in bursts beyond it",
+            f"a quota of the cgroup grants {granted} of {cpus} CPUs, and stops us in bursts beyond it",
             "systemctl set-property --runtime UNIT CPUQuota=   # or docker update --cpus 0 CONTAINER",
         )
-    if device.usable_cpus < granted:
+    if ours < granted:
         yield Fault(
-            f"{device.usable_cpus} of {device.cpus} CPUs are ours: others share caches, memory and clocks",
-            f"taskset --cpu-list --pid 0-{device.cpus - 1} $$",
+            f"{ours} of {cpus} CPUs are ours: others share caches, memory and clocks",
+            f"taskset --cpu-list --pid 0-{cpus - 1} $$",
         )
     if _is_virtual(root):
         yield Fault(

@@ -13,7 +13,7 @@ from contextlib import suppress
 from dataclasses import replace
 from typing import IO, Any
 
-from vlm_contract.codec import Absent, FieldError, decode, encode
+from vlm_contract.codec import Absent, FieldError, decode, encode, known
 from vlm_profile.worker import Findings, Spec
 
 COMMAND = (sys.executable, "-m", "vlm_profile.worker")
@@ -37,7 +37,7 @@ def run_worker(spec: Spec, *, command: Sequence[str] = COMMAND, timeout_s: Mappi
             stderr=said,
             pass_fds=[sending],
             start_new_session=True,
-            env={**os.environ, **worker_variables(spec.setup.threads)},
+            env={**os.environ, **worker_variables(known(spec.setup.threads))},
         )
         os.close(sending)
         try:

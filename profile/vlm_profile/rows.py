@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Literal
 
 from vlm_contract.card import Scalar
-from vlm_contract.codec import Absent
+from vlm_contract.codec import Absent, known
 from vlm_contract.console import require_extra
 from vlm_contract.errors import VlmError
 from vlm_contract.measurement import Device, Measurement, Setup
@@ -77,11 +77,11 @@ def rows_of(
 
 def check_streams(streams: int, threads: int, device: Device) -> int:
     """The threads of each stream. Raises VlmError where they would wait for each other: that measures the scheduler."""
-    if streams * threads > device.usable_cpus and streams > 1:
+    usable = known(device.usable_cpus)
+    if streams * threads > usable and streams > 1:
         raise VlmError(
-            f"{streams} streams of {threads} threads are {streams * threads} at work; {device.usable_cpus} CPUs are "
-            "ours.",
-            hint=f"--streams {streams} --threads {max(1, device.usable_cpus // streams)}",
+            f"{streams} streams of {threads} threads are {streams * threads} at work; {usable} CPUs are ours.",
+            hint=f"--streams {streams} --threads {max(1, usable // streams)}",
         )
     return threads
 
@@ -123,10 +123,11 @@ def check_runtimes(names: str) -> None:
 
 def check_threads(threads: int, device: Device) -> int:
     """Raise VlmError where more threads than CPUs were asked for."""
-    if not 1 <= threads <= device.usable_cpus:
+    usable = known(device.usable_cpus)
+    if not 1 <= threads <= usable:
         raise VlmError(
-            f"--threads {threads}: the affinity mask and the cgroup quota leave 1 to {device.usable_cpus}.",
-            hint=f"--threads {device.usable_cpus}",
+            f"--threads {threads}: the affinity mask and the cgroup quota leave 1 to {usable}.",
+            hint=f"--threads {usable}",
         )
     return threads
 
@@ -154,11 +155,11 @@ def installed_version(kind: type[Runtime]) -> str:
 def _ways(request: Request, kind: type[Runtime], device: Device) -> Iterator[tuple[int, Options]]:
     """Numbers of threads, and options with each."""
     if request.threads != "auto":
-        threads = check_threads(request.threads or device.usable_cpus, device)
+        threads = check_threads(request.threads or known(device.usable_cpus), device)
         yield from ((threads, options) for options in kind.variants)
         return
     cpus = sorted(os.sched_getaffinity(0))
-    for threads in thread_counts(device.usable_cpus):
+    for threads in thread_counts(known(device.usable_cpus)):
         yield from ((threads, options) for options in kind.tuning)
         if threads < len(cpus):
             pinned = ",".join(map(str, cpus[:threads]))

@@ -11,7 +11,7 @@ from pathlib import Path
 from time import monotonic
 
 from vlm_contract.card import Scalar
-from vlm_contract.codec import Absent, read_record, write_record
+from vlm_contract.codec import Absent, known, read_record, write_record
 from vlm_contract.console import LiveLine, time_left
 from vlm_contract.errors import VlmError
 from vlm_contract.files import locked
@@ -287,7 +287,7 @@ def spec_of(row: Row, inputs: tuple[TensorSpec, ...], protocol: Protocol, reques
         runtime=row.runtime.name,
         model=str(row.subject.path),
         setup=row.setup,
-        memory_limit_bytes=max(ADDRESS_SPACE_BYTES_MIN, device.memory_bytes),
+        memory_limit_bytes=max(ADDRESS_SPACE_BYTES_MIN, known(device.memory_bytes)),
         parent=os.getpid(),
         inputs=inputs,
         protocol=protocol,
@@ -318,6 +318,8 @@ def measurement_of(trial: Trial, request: Request, before: Preflight) -> Measure
         sustained=failed or sustained_of(repetitions, protocol),
         energy=failed or energy_of(repetitions, row.setup, before.idle_w),
         temperature=failed or temperature_of(repetitions),
+        estimate=Absent("measured"),
+        origin=Absent("measured here"),
         verdicts=(),
         repetitions=repetitions,
         environment=_environment(trial, before),
@@ -334,11 +336,11 @@ def widened(measurement: Measurement, protocol: Protocol) -> Measurement:
     share = protocol.interval_percent_invalid / 100
     latency, throughput = measurement.latency, measurement.throughput
     if isinstance(latency, Latency):
-        half = max(share * latency.latency_ms_p50, latency.latency_ms_p50_high - latency.latency_ms_p50)
+        half = max(share * latency.latency_ms_p50, known(latency.latency_ms_p50_high) - latency.latency_ms_p50)
         low, high = latency.latency_ms_p50 - half, latency.latency_ms_p50 + half
         latency = replace(latency, latency_ms_p50_low=low, latency_ms_p50_high=high)
     if isinstance(throughput, Throughput):
-        half = max(share * throughput.images_per_s, throughput.images_per_s_high - throughput.images_per_s)
+        half = max(share * throughput.images_per_s, known(throughput.images_per_s_high) - throughput.images_per_s)
         low, high = throughput.images_per_s - half, throughput.images_per_s + half
         throughput = replace(throughput, images_per_s_low=low, images_per_s_high=high)
     return replace(measurement, latency=latency, throughput=throughput)
@@ -347,6 +349,6 @@ def widened(measurement: Measurement, protocol: Protocol) -> Measurement:
 def _environment(trial: Trial, before: Preflight) -> dict[str, str]:
     """What else shapes the result: the machine's state, versions, the workers' variables, the inputs."""
     inputs = (f"{t.name}:{'x'.join(map(str, t.shape))} {t.dtype}" for t in trial.inputs)
-    variables = worker_variables(trial.row.setup.threads)
+    variables = worker_variables(known(trial.row.setup.threads))
     noise = {"not_quiet": "; ".join(before.sentences)} if not before.quiet else {}
     return {**before.fingerprint, **noise, **trial.versions, **variables, "inputs": ", ".join(inputs)}

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterable, Iterator
 from itertools import groupby, pairwise
 
-from vlm_contract.codec import Absent
+from vlm_contract.codec import Absent, known
 from vlm_contract.measurement import Measurement
 from vlm_profile.rows import described
 
@@ -53,7 +53,11 @@ def cliffs(measurements: Iterable[Measurement]) -> Iterator[str]:
         valid = [measurement for measurement in group if measurement.status == "valid"]
         for smaller, larger in pairwise(sorted(valid, key=lambda m: m.setup.batch)):
             a, b = smaller.throughput, larger.throughput
-            if isinstance(a, Absent) or isinstance(b, Absent) or b.images_per_s_high >= FALL * a.images_per_s_low:
+            if (
+                isinstance(a, Absent)
+                or isinstance(b, Absent)
+                or known(b.images_per_s_high) >= FALL * known(a.images_per_s_low)
+            ):
                 continue
             yield (
                 f"{smaller.artifact.name}: a cliff between batch {a.batch} ({a.images_per_s:.0f} img/s) and batch "
@@ -71,7 +75,7 @@ def best_threads(measurements: Iterable[Measurement]) -> Iterator[str]:
             yield f"{group[0].artifact.name} b{group[0].setup.batch}: too few valid rows to say what threads to set."
             continue
         (best, latency), *others = sorted(timed, key=lambda pair: pair[1].latency_ms_p50)
-        ties = [m for m, other in others if other.latency_ms_p50_low <= latency.latency_ms_p50_high]
+        ties = [m for m, other in others if known(other.latency_ms_p50_low) <= known(latency.latency_ms_p50_high)]
         setting = f"threads {best.setup.threads}" + _with(best)
         also = (
             f"; within its interval: {'; '.join(f'threads {m.setup.threads}{_with(m)}' for m in ties)}" if ties else ""

@@ -3,7 +3,7 @@
 import math
 from collections.abc import Iterable
 
-from vlm_contract.codec import Absent
+from vlm_contract.codec import Absent, known
 from vlm_contract.console import plain_table, printable
 from vlm_contract.measurement import Measurement, Pacing, Sustained, Throughput
 from vlm_profile.rows import how_it_ran, row_in_words
@@ -58,7 +58,7 @@ def _figures(measurement: Measurement) -> tuple[str, ...]:
     megabytes = NOTHING if isinstance(peak, Absent) else f"{peak / 1e6:.0f}"
     if isinstance(latency, Absent):
         return *(NOTHING,) * 4, megabytes
-    half = latency.latency_ms_p50_high - latency.latency_ms_p50
+    half = known(latency.latency_ms_p50_high) - latency.latency_ms_p50
     p99 = latency.latency_ms_p99
     return (
         supported(latency.latency_ms_p50, half),
@@ -70,7 +70,7 @@ def _figures(measurement: Measurement) -> tuple[str, ...]:
 
 
 def _rate(throughput: Throughput) -> str:
-    return supported(throughput.images_per_s, throughput.images_per_s_high - throughput.images_per_s)
+    return supported(throughput.images_per_s, known(throughput.images_per_s_high) - throughput.images_per_s)
 
 
 def _paced(measurement: Measurement, show_invalid: bool) -> tuple[str, ...]:
@@ -79,7 +79,7 @@ def _paced(measurement: Measurement, show_invalid: bool) -> tuple[str, ...]:
     shown = (show_invalid or measurement.status == "valid") and not isinstance(latency, Absent)
     figures = [NOTHING] * 5
     if shown and not isinstance(latency, Absent):
-        half = latency.latency_ms_p50_high - latency.latency_ms_p50
+        half = known(latency.latency_ms_p50_high) - latency.latency_ms_p50
         p99 = latency.latency_ms_p99
         figures = [
             supported(latency.latency_ms_p50, half),

@@ -2,7 +2,7 @@
 
 from statistics import fmean, median
 
-from vlm_contract.codec import Absent
+from vlm_contract.codec import Absent, known
 from vlm_contract.measurement import Device, Measurement, Reading, Repetition, Setup, Verdict
 from vlm_profile.protocol import Protocol
 from vlm_profile.runtimes import runtimes
@@ -108,7 +108,7 @@ def check_fallback(measurement: Measurement) -> Verdict | None:
 def check_threads(measurement: Measurement) -> Verdict | None:
     """`threads`: more threads ran than were asked for, or on other CPUs."""
     setup = measurement.setup
-    allowed = setup.threads * setup.streams
+    allowed = known(setup.threads) * setup.streams
     seen = max((r.threads_seen for r in measurement.repetitions if isinstance(r.threads_seen, int)), default=0)
     asked = setup.options.get("cpus")
     elsewhere = [r.cpus for r in measurement.repetitions if asked and ",".join(map(str, r.cpus)) != asked]
@@ -183,10 +183,10 @@ def contention(repetition: Repetition, setup: Setup, device: Device, protocol: P
     if not repetition.context:
         return "the kernel's counters could not be read"
     context, wall_s = repetition.context, repetition.context[-1].at_s
-    wait = sum(window.run_queue_wait_s for window in context) / (wall_s * setup.threads * setup.streams)
-    ours = len(repetition.cpus) or device.usable_cpus
+    wait = sum(window.run_queue_wait_s for window in context) / (wall_s * known(setup.threads) * setup.streams)
+    ours = len(repetition.cpus) or known(device.usable_cpus)
     foreign = sum(window.our_cpus_busy_s - window.cpu_s for window in context) / (wall_s * ours)
-    steal = sum(window.steal_s for window in context) / (wall_s * device.cpus)
+    steal = sum(window.steal_s for window in context) / (wall_s * known(device.cpus))
     shares = (
         ("run-queue wait", wait * 100, protocol.run_queue_wait_percent),
         ("foreign CPU", foreign * 100, protocol.foreign_cpu_percent),
@@ -199,7 +199,7 @@ def warn_if_neighbours(measurement: Measurement, protocol: Protocol) -> Verdict 
     """`neighbours`: others kept CPUs busy that we may not use; they share memory and clocks with us all the same."""
     shares = [
         sum(w.machine_busy_s - max(w.our_cpus_busy_s, w.cpu_s) for w in r.context)
-        / (r.context[-1].at_s * measurement.device.cpus)
+        / (r.context[-1].at_s * known(measurement.device.cpus))
         for r in measurement.repetitions
         if r.context
     ]
@@ -294,7 +294,7 @@ def check_unstable(measurement: Measurement, protocol: Protocol) -> Verdict | No
     latency = measurement.latency
     if isinstance(latency, Absent):
         return None
-    percent = (latency.latency_ms_p50_high - latency.latency_ms_p50) / latency.latency_ms_p50 * 100
+    percent = (known(latency.latency_ms_p50_high) - latency.latency_ms_p50) / latency.latency_ms_p50 * 100
     if percent <= protocol.interval_percent:
         return None
     invalid = percent > protocol.interval_percent_invalid

@@ -18,7 +18,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TextIO
 
-from vlm_contract.codec import Absent, decode, encode
+from vlm_contract.codec import Absent, decode, encode, known
 from vlm_contract.errors import VlmError
 from vlm_contract.manifest import TensorSpec
 from vlm_contract.measurement import Canary, Repetition, RuntimeUsed, Setup
@@ -103,7 +103,7 @@ def work(spec: Spec, send: Callable[[str, Any], None], clock: Clock = time.perf_
     before = canary()  # its memory is gone, and the inputs' counted, before the peak begins anew
     baseline = rss_bytes("VmRSS") if reset_peak() else Absent("the kernel does not let the peak begin anew")
     with phases.phase("load"):
-        runtime = kind(Path(spec.model), spec.setup.threads, spec.setup.options)
+        runtime = kind(Path(spec.model), known(spec.setup.threads), spec.setup.options)
     with runtime:
         found = (
             looked_at(spec, runtime, phases)

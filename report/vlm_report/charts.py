@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from itertools import product
 from typing import Any
 
+from vlm_contract.codec import known
 from vlm_contract.console import printable
 from vlm_report.recommendation import BATCH, Candidate, Recommendation
 
@@ -69,7 +70,7 @@ def points_of(candidates: Sequence[Candidate]) -> list[dict[str, object]]:
     """One row of plain values a candidate; labels of neighbours in latency take turns above and below, and in the right
     half of the plot they stand on the left.
     """
-    longest = max((candidate.latency.latency_ms_p50_high for candidate in candidates), default=0.0)
+    longest = max((known(candidate.latency.latency_ms_p50_high) for candidate in candidates), default=0.0)
     return [
         {
             "label": printable(candidate.entry.model),

@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from vlm_contract.codec import Absent
+from vlm_contract.codec import Absent, known
 from vlm_contract.conditions import Condition
 from vlm_contract.manifest import Accuracy, ArtifactManifest
 from vlm_contract.measurement import Latency, Measurement
@@ -111,7 +111,7 @@ def pareto_front(ranked: Iterable[Candidate]) -> tuple[Candidate, ...]:
 def same_latency(one: Latency, other: Latency) -> bool:
     """Whether neither may be called faster: the intervals overlap, or the difference is too small for a claim."""
     fast, slow = sorted((one, other), key=lambda latency: latency.latency_ms_p50)
-    overlap = fast.latency_ms_p50_high >= slow.latency_ms_p50_low
+    overlap = known(fast.latency_ms_p50_high) >= known(slow.latency_ms_p50_low)
     return overlap or slow.latency_ms_p50 <= fast.latency_ms_p50 * (1 + CLAIM_PERCENT / 100)
 
 

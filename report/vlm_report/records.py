@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from vlm_contract.card import CheckpointCard
-from vlm_contract.codec import Absent
+from vlm_contract.codec import Absent, known
 from vlm_contract.errors import VlmError
 from vlm_contract.manifest import ArtifactManifest
 from vlm_contract.measurement import Measurement
@@ -158,5 +158,5 @@ def _why_unmeasured(manifest: ArtifactManifest) -> Absent:
 
 def _by_name(entry: Entry) -> tuple[str, int, int, str]:
     measurement = entry.measurement
-    setup = (0, 0) if isinstance(measurement, Absent) else (measurement.setup.batch, measurement.setup.threads)
+    setup = (0, 0) if isinstance(measurement, Absent) else (measurement.setup.batch, known(measurement.setup.threads))
     return entry.name, *setup, str(entry.record)

@@ -1,6 +1,6 @@
 """A recommendation in words. Every number in them is a figure of a record, or follows from two of them."""
 
-from vlm_contract.codec import Absent
+from vlm_contract.codec import Absent, known
 from vlm_profile.rows import how_it_ran
 from vlm_report.figures import figure_of, interval, rate
 from vlm_report.recommendation import CLAIM_PERCENT, RULE, Candidate, Recommendation, same_latency
@@ -34,7 +34,9 @@ def in_brief(recommendation: Recommendation) -> list[str]:
 def latency(candidate: Candidate) -> str:
     """The headline latency with its interval."""
     figures = candidate.latency
-    return f"{interval(figures.latency_ms_p50, figures.latency_ms_p50_low, figures.latency_ms_p50_high)} ms"
+    return (
+        f"{interval(figures.latency_ms_p50, known(figures.latency_ms_p50_low), known(figures.latency_ms_p50_high))} ms"
+    )
 
 
 def _named(candidate: Candidate) -> str:
@@ -52,7 +54,7 @@ def _beside(candidate: Candidate) -> str:
     throughput, peak = candidate.measurement.throughput, figure_of(candidate.entry, "peak_rss_bytes")
     parts = []
     if not isinstance(throughput, Absent):
-        shown = rate(throughput.images_per_s, throughput.images_per_s_low, throughput.images_per_s_high)
+        shown = rate(throughput.images_per_s, known(throughput.images_per_s_low), known(throughput.images_per_s_high))
         parts.append(f"{shown} img/s")
     if not isinstance(peak, Absent):
         parts.append(f"{peak / 1e6:.0f} MB peak memory")

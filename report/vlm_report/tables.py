@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from vlm_contract.card import CheckpointCard
-from vlm_contract.codec import Absent
+from vlm_contract.codec import Absent, known
 from vlm_contract.console import printable, time_left
 from vlm_contract.floors import NotTrained, below_pixels_sentence, is_floor, model_of, not_trained, regime_of
 from vlm_contract.manifest import ArtifactManifest
@@ -292,7 +292,7 @@ def _provenance(path: Path, records: Records, machine: str | Absent, software: s
 def _machine(device: Device) -> str:
     cpus = f"{device.usable_cpus} of {device.cpus} CPUs"
     name = device.cpu if device.cpu == device.name else f"{device.name}: {device.cpu}"
-    return f"{name}, {cpus}, {device.memory_bytes / 1e9:.0f} GB, {device.system}"
+    return f"{name}, {cpus}, {known(device.memory_bytes) / 1e9:.0f} GB, {device.system}"
 
 
 def _listed(versions: dict[str, str]) -> str:

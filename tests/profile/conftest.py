@@ -146,6 +146,8 @@ def measurement() -> Callable[..., Measurement]:
             sustained=sustained_of(repetitions, FULL),
             energy=Absent("no sensor"),
             temperature=Absent("no sensor"),
+            estimate=Absent("measured"),
+            origin=Absent("measured here"),
             verdicts=(),
             repetitions=tuple(repetitions),
             environment={},

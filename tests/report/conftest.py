@@ -121,6 +121,8 @@ def a_measurement(
         sustained=Absent("no sustained run was asked for"),
         energy=Absent("no sensor"),
         temperature=Absent("no sensor"),
+        estimate=Absent("measured"),
+        origin=Absent("measured here"),
         verdicts=(),
         repetitions=(),
         environment={},

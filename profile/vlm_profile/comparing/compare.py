@@ -6,7 +6,7 @@ from pathlib import Path
 from statistics import fmean, median
 from typing import Literal
 
-from vlm_contract.codec import Absent, read_record
+from vlm_contract.codec import Absent, known, read_record
 from vlm_contract.errors import VlmError
 from vlm_contract.measurement import Canary, Measurement
 from vlm_profile.comparing.intervals import COMPARABLE, LARGER_IS_BETTER, Estimate, estimate_of
@@ -71,7 +71,7 @@ def _device(m: Measurement) -> str:
     device = m.device
     gpu = "" if isinstance(device.gpu, Absent) else f", {device.gpu}"
     cpus = f"{device.usable_cpus} of {device.cpus} CPUs"
-    return f"{device.name}: {device.cpu}, {device.machine}, {cpus}, {device.memory_bytes / 2**30:.0f} GiB{gpu}"
+    return f"{device.name}: {device.cpu}, {device.machine}, {cpus}, {known(device.memory_bytes) / 2**30:.0f} GiB{gpu}"
 
 
 # What must not differ, and how it is told.
@@ -158,7 +158,8 @@ def shared(measurement: Measurement) -> str:
         return f"the hypervisor took {stolen:.2g} s"
     if any(verdict.code == "neighbours" for verdict in measurement.verdicts):
         return "others used it meanwhile"
-    return f"{device.usable_cpus} of its {device.cpus} CPUs are ours" if device.usable_cpus < device.cpus else ""
+    usable, cpus = known(device.usable_cpus), known(device.cpus)
+    return f"{usable} of its {cpus} CPUs are ours" if usable < cpus else ""
 
 
 def change_of(old: Measurement, new: Measurement, name: str, claim_percent: float) -> Change:
