@@ -2,12 +2,12 @@
 
 import difflib
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, field
 from importlib.metadata import PackageNotFoundError, version
 from itertools import product
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from vlm_contract.card import Scalar
 from vlm_contract.codec import Absent, known
@@ -17,8 +17,11 @@ from vlm_contract.measurement import Device, Measurement, Setup
 from vlm_contract.workspace import Workspace, safe_name
 from vlm_profile.inputs import Shapes
 from vlm_profile.protocol import FULL, Protocol
-from vlm_profile.runtimes import Options, Runtime, runtimes
+from vlm_profile.runtimes import Options, Runtime
 from vlm_profile.subjects import Subject
+
+if TYPE_CHECKING:
+    from vlm_profile.places import Place
 
 HOST = "host"
 Auto = Literal["auto"]
@@ -62,17 +65,17 @@ class Row:
 
 
 def rows_of(
-    workspace: Workspace, request: Request, subject: Subject, batches: Sequence[int], device: Device
+    workspace: Workspace, request: Request, subject: Subject, batches: Sequence[int], place: "Place"
 ) -> Iterator[Row]:
-    """The rows of one artifact at these batches."""
+    """The rows of one artifact at these batches, at a place."""
     fps = Absent("one call after the other") if request.fps is None else float(request.fps)
-    for kind in runtimes_for(subject, request.runtime):
-        ways = tuple(_ways(request, kind, device))
+    for kind in runtimes_for(subject, request.runtime, place):
+        ways = tuple(_ways(request, kind, place.device))
         scope = kind.scope if request.fps is None else f"{kind.scope}, from the frame's coming"
         for batch, streams, (threads, options) in product(batches, request.streams, ways):
-            setup = Setup(batch, check_streams(streams, threads, device), streams, scope, fps, dict(options))
+            setup = Setup(batch, check_streams(streams, threads, place.device), streams, scope, fps, dict(options))
             name = row_name(subject, kind, setup, request)
-            yield Row(workspace.measurement(HOST, name), subject, kind, setup)
+            yield Row(workspace.measurement(place.target, name), subject, kind, setup)
 
 
 def check_streams(streams: int, threads: int, device: Device) -> int:
@@ -98,11 +101,11 @@ def row_name(subject: Subject, kind: type[Runtime], setup: Setup, request: Reque
     return f"{safe_name(subject.label)}.{kind.name}-{'-'.join(words)}"
 
 
-def runtimes_for(subject: Subject, names: str) -> tuple[type[Runtime], ...]:
+def runtimes_for(subject: Subject, names: str, place: "Place") -> tuple[type[Runtime], ...]:
     """Those of the named runtimes that take the subject's format, or the first usable one. Raises VlmError for none."""
-    fitting = {kind.name: kind for kind in runtimes().values() if subject.used.format in kind.formats}
+    fitting = {kind.name: kind for kind in place.runtimes.values() if subject.used.format in kind.formats}
     if names == "auto":
-        usable = [kind for kind in fitting.values() if not kind.unusable()] or [*fitting.values()]
+        usable = [kind for kind in fitting.values() if not place.unusable(kind)] or [*fitting.values()]
         if usable:
             return tuple(sorted(usable, key=lambda kind: kind.name != "onnxruntime"))[:1]
     if chosen := [fitting[name] for name in names.split(",") if name in fitting]:
@@ -113,12 +116,12 @@ def runtimes_for(subject: Subject, names: str) -> tuple[type[Runtime], ...]:
     )
 
 
-def check_runtimes(names: str) -> None:
+def check_runtimes(names: str, known_ones: Collection[str]) -> None:
     """Raise VlmError naming the nearest runtime where one is not known."""
     for name in names.split(","):
-        if name != "auto" and name not in runtimes():
-            nearest = difflib.get_close_matches(name, runtimes(), n=1) or ["auto"]
-            raise VlmError(f"{name!r} is no runtime; known: {', '.join(runtimes())}.", hint=f"--runtime {nearest[0]}")
+        if name != "auto" and name not in known_ones:
+            nearest = difflib.get_close_matches(name, known_ones, n=1) or ["auto"]
+            raise VlmError(f"{name!r} is no runtime; known: {', '.join(known_ones)}.", hint=f"--runtime {nearest[0]}")
 
 
 def check_threads(threads: int, device: Device) -> int:
@@ -132,9 +135,9 @@ def check_threads(threads: int, device: Device) -> int:
     return threads
 
 
-def check_usable(kind: type[Runtime]) -> None:
-    """Raise VlmError where a runtime cannot run here."""
-    if why := kind.unusable():
+def check_usable(kind: type[Runtime], place: "Place") -> None:
+    """Raise VlmError where a runtime cannot run at a place."""
+    if why := place.unusable(kind):
         raise VlmError(f"{kind.name} cannot be used here: {why}.", hint="vlm-profile doctor")
 
 

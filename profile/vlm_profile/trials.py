@@ -1,11 +1,10 @@
 """A row while its processes run."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from statistics import median
 
 from vlm_contract.manifest import TensorSpec
-from vlm_contract.measurement import Device, Reading, Repetition, RuntimeUsed
+from vlm_contract.measurement import Device, Repetition, RuntimeUsed
 from vlm_profile.protocol import Protocol
 from vlm_profile.rows import Row
 from vlm_profile.statistics import half_interval, process_medians_ms
@@ -37,10 +36,10 @@ class Trial:
             return True
         return self._fits() and (done < self.protocol.processes or not self._steady())
 
-    def take(self, findings: Findings, readings: Sequence[Reading], seconds: float) -> None:
+    def take(self, findings: Findings, seconds: float) -> None:
         """Count a process in, or drop it for another attempt where others used our CPUs."""
         assert isinstance(findings.repetition, Repetition)
-        repetition = replace(findings.repetition, readings=tuple(readings))
+        repetition = findings.repetition
         self.runtime = findings.runtime
         self.seconds.append(seconds)
         contended = contention(repetition, self.row.setup, self.device, self.protocol)

@@ -22,7 +22,7 @@ from vlm_contract.measurement import (
     Setup,
 )
 from vlm_contract.workspace import Workspace
-from vlm_profile import session
+from vlm_profile import places
 from vlm_profile.protocol import FULL, Protocol
 from vlm_profile.statistics import cold_start_of, latency_of, memory_of, pacing_of, sustained_of, throughput_of
 from vlm_profile.worker import Findings, Spec
@@ -178,7 +178,7 @@ class FakeWorker:
 def fake_worker(monkeypatch: pytest.MonkeyPatch) -> Callable[[Callable[[Spec], Repetition]], FakeWorker]:
     def installed(answer: Callable[[Spec], Repetition]) -> FakeWorker:
         worker = FakeWorker(answer)
-        monkeypatch.setattr(session, "run_worker", worker)
+        monkeypatch.setattr(places, "run_worker", worker)
         return worker
 
     return installed

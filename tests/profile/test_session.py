@@ -11,7 +11,7 @@ from vlm_contract.codec import Absent, read_record
 from vlm_contract.errors import VlmError
 from vlm_contract.measurement import Device, Latency, Measurement, Repetition
 from vlm_contract.workspace import Workspace
-from vlm_profile import session
+from vlm_profile import places, session
 from vlm_profile.preflight import Preflight
 from vlm_profile.process import WorkerFailed
 from vlm_profile.protocol import FULL, QUICK, Protocol
@@ -28,8 +28,8 @@ Fake = Callable[[Callable[[Spec], Repetition]], Any]
 @pytest.fixture(autouse=True)
 def a_device_of_two_cpus(monkeypatch: pytest.MonkeyPatch) -> None:
     device = Device("a board", "a CPU", 4, 2, 2**33, Absent("none"), Absent("none"), "Linux", "x86_64")
-    monkeypatch.setattr(session, "device_of", lambda: device)
-    monkeypatch.setattr(session, "wait_until_quiet", lambda seconds, line: QUIET_MACHINE)
+    monkeypatch.setattr(places, "device_of", lambda: device)
+    monkeypatch.setattr(places, "wait_until_quiet", lambda seconds, line: QUIET_MACHINE)
 
 
 @pytest.fixture
@@ -328,7 +328,7 @@ def test_what_was_not_quiet_before_is_kept_in_the_record(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     noisy = Preflight(("others use 50 %",), {}, Absent("no sensor"))
-    monkeypatch.setattr(session, "wait_until_quiet", lambda seconds, line: noisy)
+    monkeypatch.setattr(places, "wait_until_quiet", lambda seconds, line: noisy)
     fake_worker(lambda spec: repetition())
     measured = measure(workspace, request_for())
     (record,) = measured.records.values()

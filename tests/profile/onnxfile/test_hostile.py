@@ -13,7 +13,7 @@ import numpy
 import pytest
 from onnx import ModelProto, NodeProto, TensorProto, helper, numpy_helper
 
-from vlm_profile import session
+from vlm_profile import places
 from vlm_profile.__main__ import main
 from vlm_profile.worker import Spec
 
@@ -185,7 +185,7 @@ def test_a_hostile_file_is_refused_by_its_bytes_before_any_process_starts(
     def started(spec: Spec, **_: object) -> None:
         raise AssertionError(f"a process was started for {spec.model}")
 
-    monkeypatch.setattr(session, "run_worker", started)
+    monkeypatch.setattr(places, "run_worker", started)
     make, sentence = BY_ITS_BYTES[name]
     code, said = command(make)
     assert sentence in said
