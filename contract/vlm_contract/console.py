@@ -2,6 +2,7 @@
 
 import argparse
 import json
+import os
 import shutil
 import signal
 import sys
@@ -107,24 +108,34 @@ def plain_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     return "\n".join(lines)
 
 
+PROGRESS = "VLM_PROGRESS"  # of the environment: "lines" where another command reads the progress, and shows it
+
+
 class LiveLine:
-    """One progress line on stderr, redrawn in place; silent where stderr is no terminal, or when told to be."""
+    """One progress line on stderr, redrawn in place; silent where stderr is no terminal, or when told to be.
+
+    For a command that reads it, a line of its own at most once a second.
+    """
 
     def __init__(
         self, *, quiet: bool = False, stream: TextIO | None = None, clock: Callable[[], float] = time.monotonic
     ) -> None:
         self._stream = stream or sys.stderr
-        self._live = not quiet and self._stream.isatty()
+        self._read = os.environ.get(PROGRESS) == "lines" and not quiet
+        self._live = not quiet and self._stream.isatty() and not self._read
+        self._every_s = 1.0 if self._read else 0.1
         self._clock = clock
         self._drawn_at = -1.0
 
     def show(self, text: str) -> None:
         """Redraw, at most ten times a second."""
-        if self._live and self._clock() - self._drawn_at >= 0.1:
-            self._drawn_at = self._clock()
-            width = shutil.get_terminal_size().columns - 1
-            self._stream.write(f"\r\x1b[K{printable(text)[:width]}")
-            self._stream.flush()
+        if not (self._live or self._read) or self._clock() - self._drawn_at < self._every_s:
+            return
+        self._drawn_at = self._clock()
+        width = shutil.get_terminal_size().columns - 1
+        shown = printable(text)
+        self._stream.write(f"{shown}\n" if self._read else f"\r\x1b[K{shown[:width]}")
+        self._stream.flush()
 
     def clear(self) -> None:
         if self._live:

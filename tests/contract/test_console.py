@@ -96,3 +96,13 @@ def test_the_progress_line_is_drawn_at_most_ten_times_a_second() -> None:
 @pytest.mark.parametrize(("seconds", "text"), [(0.4, "0 s"), (59, "59 s"), (200, "3 min 20 s"), (7500, "2 h 05 min")])
 def test_time_left_reads_as_a_person_would_say_it(seconds: float, text: str) -> None:
     assert console.time_left(seconds) == text
+
+
+def test_progress_that_another_command_reads_comes_in_lines(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(console.PROGRESS, "lines")
+    stream, now = io.StringIO(), iter([10.0, 10.0, 10.5, 11.5, 11.5])
+    line = console.LiveLine(stream=stream, clock=lambda: next(now))
+    for text in ("one", "two", "th\x1bree"):
+        line.show(text)
+    line.clear()
+    assert stream.getvalue() == "one\nth\\x1bree\n"
