@@ -36,6 +36,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         from vlm_profile.selftest import selftest_command, selftest_parser
 
         return run_command(selftest_parser(), selftest_command, words[1:])
+    if words[:1] == ["targets"]:
+        from vlm_profile.targets_command import targets_command, targets_parser
+
+        return run_command(targets_parser(), targets_command, words[1:])
     return run_command(parser(), profile, words)
 
 

@@ -1,14 +1,17 @@
 """What of a machine's state spoils a measurement, and the command that mends it; a recorded tree serves as well."""
 
 import os
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from vlm_contract.codec import known
+from vlm_contract.codec import Absent, known
 from vlm_contract.measurement import Device
 from vlm_profile.sensors._files import text_of
-from vlm_targets.host import usable_cpus
+from vlm_targets.cgroups import usable_cpus
+from vlm_targets.host import variant_of
+from vlm_targets.jetson import clocks_locked, is_jetson, jetpack_of, l4t_of
 
 MANY_SWAPPED_KB = 64 * 1024
 PRESSURE_PERCENT = 5.0  # of the last ten seconds in which some task waited for a CPU
@@ -17,7 +20,6 @@ TURBO = (
     ("sys/devices/system/cpu/intel_pstate/no_turbo", "0", "1"),
     ("sys/devices/system/cpu/cpufreq/boost", "1", "0"),
 )
-GPUS_OF_JETSONS = (".gpu", ".gm20b", ".gp10b", ".gv11b", ".ga10b")  # in devfreq, after their address
 
 
 @dataclass(frozen=True)
@@ -37,6 +39,7 @@ def fingerprint_of(root: Path = Path("/")) -> dict[str, str]:
         "hypervisor": "yes" if _is_virtual(root) else "",
         "swapped_kb": str(_swapped_kb(root) or ""),
         "transparent_hugepages": _chosen(text_of(root / "sys/kernel/mm/transparent_hugepage/enabled")),
+        **_of_jetson(root),
     }
     return {name: value for name, value in found.items() if value}
 
@@ -69,9 +72,9 @@ def _faults_of_clocks(device: Device, root: Path) -> Iterator[Fault]:
             f"the power mode is {device.power_mode}: it caps clocks, and figures hold for it alone",
             "sudo nvpmodel -m ID   # of: grep POWER_MODEL /etc/nvpmodel.conf",
         )
-    if _unlocked(root):
+    if clocks_locked(root) is False:
         yield Fault("the GPU's clock follows the load", "sudo jetson_clocks")
-    if list(root.glob("proc/driver/nvidia/gpus/*/information")) and not _is_jetson(root):
+    if list(root.glob("proc/driver/nvidia/gpus/*/information")) and not is_jetson(root):
         yield Fault(
             "whether the GPU's clocks are locked, its driver does not say",
             "sudo nvidia-smi --lock-gpu-clocks=MHZ   # of: nvidia-smi -q -d SUPPORTED_CLOCKS",
@@ -120,15 +123,18 @@ def _turbo(root: Path) -> str:
     return ""
 
 
-def _unlocked(root: Path) -> bool:
-    """Whether a Jetson's GPU may change its clock: `jetson_clocks` sets its least to its most."""
-    bounds = (root / "sys/class/devfreq").glob("*/min_freq")
-    gpus = [file.parent for file in bounds if file.parent.name.endswith(GPUS_OF_JETSONS)]
-    return any(text_of(gpu / "min_freq") != text_of(gpu / "max_freq") for gpu in gpus)
-
-
-def _is_jetson(root: Path) -> bool:
-    return "nvidia,tegra" in text_of(root / "proc/device-tree/compatible")
+def _of_jetson(root: Path) -> dict[str, str]:
+    """Which module it is, its release, and whether its GPU's clock is held; empty for another machine."""
+    if not is_jetson(root):
+        return {}
+    module, release, locked = variant_of(root), l4t_of(root), clocks_locked(root)
+    jetpack = release if isinstance(release, Absent) else jetpack_of(release)
+    return {
+        "module": module.title if module else "",
+        "jetson_linux": "" if isinstance(release, Absent) else release,
+        "jetpack": "" if isinstance(jetpack, Absent) else jetpack.version,
+        "gpu_clock": "" if isinstance(locked, Absent) else "locked" if locked else "follows the load",
+    }
 
 
 def _is_virtual(root: Path) -> bool:
@@ -138,15 +144,15 @@ def _is_virtual(root: Path) -> bool:
 
 def _swapped_kb(root: Path) -> int:
     """Used swap (proc_meminfo(5))."""
-    lines = (line.split() for line in text_of(root / "proc/meminfo").splitlines() if line.startswith("Swap"))
-    sizes = {words[0]: int(words[1]) for words in lines}
-    return sizes.get("SwapTotal:", 0) - sizes.get("SwapFree:", 0)
+    found = re.findall(r"^(Swap\w+):\s*([0-9]{1,15}) kB", text_of(root / "proc/meminfo"), re.MULTILINE)
+    sizes = {name: int(kilobytes) for name, kilobytes in found}
+    return sizes.get("SwapTotal", 0) - sizes.get("SwapFree", 0)
 
 
 def _pressure(root: Path) -> float:
     """Percent of the last ten seconds (kernel: psi.rst); 0 where the kernel does not say."""
-    some = text_of(root / "proc/pressure/cpu").partition("avg10=")[2].split()
-    return float(some[0]) if some else 0.0
+    some = re.match(r"some avg10=([0-9]{1,3}\.[0-9]+) ", text_of(root / "proc/pressure/cpu"))
+    return float(some[1]) if some else 0.0
 
 
 def _chosen(words: str) -> str:

@@ -1,4 +1,4 @@
-"""What this machine says of itself, from /proc and /sys; a recorded tree serves as well."""
+"""What a machine says of itself, from /proc and /sys, and which target that is; a recorded tree serves as well."""
 
 import os
 import re
@@ -7,34 +7,39 @@ from pathlib import Path
 from vlm_contract.codec import Absent
 from vlm_contract.errors import VlmError
 from vlm_contract.measurement import Device
-from vlm_targets.catalogue import Target
+from vlm_targets._files import SAID, field, number_in, text_of
+from vlm_targets.catalogue import Target, known_targets
+from vlm_targets.cgroups import usable_cpus
+from vlm_targets.jetson import SUPER_MODES, chip_of, is_super, modules_of, power_mode_of
+from vlm_targets.variants import MODULES, ORIN_NANO, ORIN_NANO_SUPER, VARIANTS, Variant
 
 # Where firmware writes the product's name: boards with a device tree, then PCs.
 _PRODUCT = ("proc/device-tree/model", "sys/class/dmi/id/product_name")
 # The lines of /proc/cpuinfo that name the processor: x86, then Arm and others.
 _PROCESSOR = ("model name", "Hardware", "cpu model", "Model")
+_NAME_CHARACTERS = 200
 
 
 def device_of(root: Path = Path("/"), *, affinity: int | None = None, machine: str | None = None) -> Device:
     """The machine whose file system is at `root`.
 
-    `affinity` is the number of CPUs that the caller may run on and `machine` the instruction set; both are asked of
-    the running system where they are not given. Raises VlmError where the tree has no /proc.
+    `affinity` is the number of CPUs that the caller may run on and `machine` the instruction set; where they are not
+    given, a mirrored tree says them, or else the running system. Raises VlmError where the tree has no /proc.
     """
-    cpuinfo = _read(root / "proc/cpuinfo")
+    cpuinfo = text_of(root / "proc/cpuinfo")
     if not cpuinfo:
-        raise VlmError(f"{root / 'proc/cpuinfo'} cannot be read; the host is measured on Linux only.")
-    machine = machine or os.uname().machine
+        raise VlmError(f"{root / 'proc/cpuinfo'} cannot be read; a machine is measured on Linux only.")
+    machine = machine or text_of(root / SAID / "uname-m")[:_NAME_CHARACTERS] or os.uname().machine
     cpus = len(re.findall(r"^processor\s*:", cpuinfo, re.MULTILINE))
-    cpu = next(filter(None, (_field(cpuinfo, name) for name in _PROCESSOR)), machine)
+    cpu = next(filter(None, (field(cpuinfo, name)[:_NAME_CHARACTERS] for name in _PROCESSOR)), machine)
     return Device(
-        name=next(filter(None, (_read(root / path).strip("\0\n ") for path in _PRODUCT)), cpu),
+        name=next(iter(_products(root)), cpu),
         cpu=cpu,
         cpus=cpus,
-        usable_cpus=usable_cpus(root, len(os.sched_getaffinity(0)) if affinity is None else affinity),
-        memory_bytes=int(_field(_read(root / "proc/meminfo"), "MemTotal").removesuffix("kB")) * 1024,
+        usable_cpus=usable_cpus(root, _affinity(root) if affinity is None else affinity),
+        memory_bytes=_memory_bytes(root),
         gpu=next(iter([*_gpus(root), *_integrated(root)]), Absent("no NVIDIA driver names one")),
-        power_mode=_power_mode(root),
+        power_mode=power_mode_of(root),
         system=_system(root),
         machine=machine,
     )
@@ -42,82 +47,111 @@ def device_of(root: Path = Path("/"), *, affinity: int | None = None, machine: s
 
 def names_of(root: Path = Path("/")) -> tuple[str, ...]:
     """What firmware calls this machine, and the NVIDIA driver its GPUs; empty where neither says anything."""
-    return tuple(filter(None, [*(_read(root / path).strip("\0\n ") for path in _PRODUCT), *_gpus(root)]))
+    return (*_products(root), *_gpus(root))
+
+
+def variant_of(root: Path = Path("/")) -> Variant | None:
+    """Which of several machines of one name this is, by its module's part number, or else by a card's PCI id."""
+    codes = {variant.code: variant for variant in VARIANTS}
+    return next((codes[code] for code in [*modules_of(root), *_pci_ids(root)] if code in codes), None)
 
 
 def is_here(target: Target, root: Path = Path("/")) -> bool:
-    """Whether the machine whose file system is at `root` is the target, by what it and its GPUs are called.
+    """Whether the machine whose file system is at `root` has the target's hardware.
 
     Compute capabilities would not do: that of the GTX 1660 Ti is the T4's too.
     """
-    return target.name == "host" or any(text in name for name in names_of(root) for text in target.recognised_by)
+    return target.name == "host" or (bool(target.recognised_by) and not _other_hardware(target, root))
+
+
+def why_not(target: Target, root: Path = Path("/")) -> str:
+    """Why figures measured on this machine may not be filed under the target, in a sentence; empty where they may.
+
+    Of a target that nothing recognises, its user says where it is.
+    """
+    return (_other_hardware(target, root) or _other_power(target, root)) if target.recognised_by else ""
+
+
+def _other_hardware(target: Target, root: Path) -> str:
+    family = _family(target)
+    variant = variant_of(root) or _variant_by_memory(target, root)
+    if variant and any(family & {*one.targets} for one in VARIANTS):
+        if not family & {*variant.targets}:
+            return f"This is {_described(root, variant)}, not {target.title}."
+        if variant.differs:
+            return f"This is the {variant.title}, which is not {target.title}: {variant.differs}."
+    elif not _is_named(target, root):
+        return f"This is {_described(root, variant)}, not {target.title}."
+    if ORIN_NANO_SUPER in family and not is_super(root):
+        return f"This is {_described(root, variant)}, not set up as a Super: it has no power mode MAXN_SUPER."
+    return ""
+
+
+def _family(target: Target) -> set[str]:
+    """Its name, and that of the known target that a user's own is like."""
+    return {target.name, *(one.name for one in known_targets() if one.recognised_by == target.recognised_by)}
+
+
+def _other_power(target: Target, root: Path) -> str:
+    """A module that is sold with more power has another name then."""
+    mode = power_mode_of(root)
+    if ORIN_NANO not in _family(target) or mode not in SUPER_MODES:
+        return ""
+    return f"The power mode of this machine is {mode}: {target.title} has none, {ORIN_NANO_SUPER} has."
+
+
+def _is_named(target: Target, root: Path) -> bool:
+    """By whole words: a Raspberry Pi 400 is no Raspberry Pi 4."""
+    words = [re.compile(rf"(?<!\w){re.escape(text)}(?!\w)") for text in target.recognised_by]
+    return any(word.search(name) for name in names_of(root) for word in words)
+
+
+def _variant_by_memory(target: Target, root: Path) -> Variant | None:
+    """Of modules by the target's name, the least that holds what the kernel found, where no part number tells."""
+    memory = _memory_bytes(root)
+    if isinstance(memory, Absent) or not _is_named(target, root):
+        return None
+    kin = [one for one in MODULES if _family(target) & {*one.targets} and memory <= one.memory_gb * 2**30]
+    return min(kin, key=lambda one: (one.memory_gb, bool(one.differs)), default=None)
+
+
+def _described(root: Path, variant: Variant | None) -> str:
+    names = [*names_of(root), *([f"a {variant.title}"] if variant else [])]
+    return " with ".join(names) or "a machine without a name"
+
+
+def _affinity(root: Path) -> int:
+    return number_in(text_of(root / SAID / "nproc")) or len(os.sched_getaffinity(0))
+
+
+def _memory_bytes(root: Path) -> int | Absent:
+    total_kb = number_in(field(text_of(root / "proc/meminfo"), "MemTotal").removesuffix("kB").strip())
+    return total_kb * 1024 if total_kb else Absent("/proc/meminfo does not say")
+
+
+def _products(root: Path) -> list[str]:
+    return [name for path in _PRODUCT if (name := text_of(root / path)[:_NAME_CHARACTERS])]
 
 
 def _gpus(root: Path) -> list[str]:
     files = sorted(root.glob("proc/driver/nvidia/gpus/*/information"))
-    return [name for file in files if (name := _field(_read(file), "Model"))]
+    return [name for file in files if (name := field(text_of(file), "Model")[:_NAME_CHARACTERS])]
 
 
 def _integrated(root: Path) -> list[str]:
     """The GPU of a Jetson, whose driver may list none, by the chip that its device tree says it is part of."""
-    chip = re.search(r"nvidia,(tegra\d+)", _read(root / "proc/device-tree/compatible"))
-    return [f"integrated in {chip[1]}"] if chip else []
+    chip = chip_of(root)
+    return [f"integrated in {chip}"] if chip else []
 
 
-def _power_mode(root: Path) -> str | Absent:
-    """Of a Jetson, by the name that nvpmodel gives it: the mode in its status file, the names in its configuration."""
-    mode = re.search(r"pmode:0*(\d+)", _read(root / "var/lib/nvpmodel/status"))
-    if not mode:
-        return Absent("this machine names no power mode")
-    name = re.search(rf"<\s*POWER_MODEL\s+ID={mode[1]}\s+NAME=(\S+)", _read(root / "etc/nvpmodel.conf"))
-    return name[1] if name else f"mode {mode[1]}"
-
-
-def usable_cpus(root: Path, affinity: int) -> int:
-    """CPUs that the affinity mask and the tightest cgroup quota leave, at least 1."""
-    return max(1, min([affinity, *map(int, _quotas(root))]))
-
-
-def _quotas(root: Path) -> list[float]:
-    """CPUs granted by each cgroup that holds this process, its ancestors too; none where nothing is limited."""
-    quotas = []
-    for line in _read(root / "proc/self/cgroup").splitlines():
-        _, controllers, path = line.split(":", 2)
-        if not controllers:
-            mount, quota_of = root / "sys/fs/cgroup", _quota_v2
-        elif "cpu" in controllers.split(","):
-            mount, quota_of = root / "sys/fs/cgroup/cpu", _quota_v1
-        else:
-            continue
-        inner = mount / path.lstrip("/")
-        folders = [inner, *(folder for folder in inner.parents if folder.is_relative_to(mount))]
-        quotas += [quota for folder in folders if (quota := quota_of(folder))]
-    return quotas
-
-
-def _quota_v2(folder: Path) -> float:
-    quota, _, period = _read(folder / "cpu.max").partition(" ")
-    return int(quota) / int(period) if quota.isdecimal() else 0.0
-
-
-def _quota_v1(folder: Path) -> float:
-    quota, period = (_read(folder / f"cpu.cfs_{name}_us").strip() for name in ("quota", "period"))
-    return int(quota) / int(period) if quota.isdecimal() else 0.0
+def _pci_ids(root: Path) -> list[str]:
+    """Vendor and device of every card, as `lspci -n` writes them."""
+    folders = sorted(file.parent for file in root.glob("sys/bus/pci/devices/*/vendor"))
+    pairs = ([text_of(folder / name).removeprefix("0x") for name in ("vendor", "device")] for folder in folders)
+    return [":".join(pair) for pair in pairs]
 
 
 def _system(root: Path) -> str:
-    release = re.search(r'^PRETTY_NAME="?([^"\n]+)', _read(root / "etc/os-release"), re.MULTILINE)
-    kernel = _read(root / "proc/sys/kernel/osrelease").strip()
-    return f"{release[1] if release else 'unnamed distribution'}, Linux {kernel}"
-
-
-def _field(text: str, name: str) -> str:
-    found = re.search(rf"^{name}\s*:\s*(.+)$", text, re.MULTILINE)
-    return found[1].strip() if found else ""
-
-
-def _read(path: Path) -> str:
-    try:
-        return path.read_text(errors="replace")
-    except OSError:
-        return ""
+    release = re.search(r'^PRETTY_NAME="?([^"\n]+)', text_of(root / "etc/os-release"), re.MULTILINE)
+    kernel = text_of(root / "proc/sys/kernel/osrelease")
+    return f"{release[1] if release else 'unnamed distribution'}, Linux {kernel}"[:_NAME_CHARACTERS]

@@ -2,28 +2,22 @@
 
 import hashlib
 import re
-import secrets
 import shlex
 import shutil
-import subprocess
 import tempfile
-from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager, suppress
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from threading import Timer
-from typing import IO
 
 from vlm_contract.errors import VlmError
 from vlm_contract.files import check_regular_file, sha256_of, whole_file
+from vlm_targets.shell import Shell, last_words
 
 CONNECT_LIMIT_S = 30.0
 TRANSFER_LIMIT_S = 3600.0
 PUSH_LIMIT_BYTES = 4 * 2**30
 OUTPUT_LIMIT_BYTES = 4 * 2**20  # of what a command prints; the last of it is kept
-NOISE_LIMIT_BYTES = 2**20  # that a board's shell may print before it answers
-GRACE_S = 7.0  # for the board to end what it does: it kills after five
-BLOCK_BYTES = 1 << 20
 OPTIONS = {
     "BatchMode": "yes",
     "StrictHostKeyChecking": "yes",
@@ -39,11 +33,10 @@ OPTIONS = {
     "RemoteCommand": "none",
     "RequestTTY": "no",
 }
-_NOTES = ("debug1:", "OpenSSH_", "Authenticated to", "Transferred:", "Bytes per second")  # of `ssh -v`
 
 # What runs on the board: each is a function's body, so that a shell has read all of it before it begins, and reads
 # nothing more of its input itself. Parameters are positional; "$marker" says where an answer begins, behind whatever
-# the login shell printed.
+# the login shell printed. `while_called` returns when nobody is at the other end any more.
 
 # The private folder lives as long as the connection, and goes with it, however that ends.
 _HOLD = """
@@ -51,21 +44,33 @@ _HOLD = """
   trap 'for _ in 1 2 3 4 5 6 7 8 9; do rm -rf "$folder" && break; sleep 1; done' EXIT
   trap exit HUP INT PIPE TERM
   printf '\\n%s %s\\n' "$marker" "$folder"
-  cat >/dev/null
+  while_called
 """
 # The command has a session of its own. Where the input ends before it does, its caller is gone: it is ended, too.
+# What it says is followed in the file: in a pipe, it would wait for whoever reads, and a measurement must not.
 _RUN = """
-  said=$1 limit=$2; shift 2
+  said=$1 limit=$2 follow=$3; shift 3
   exec 3<&0
-  setsid "$@" >"$said.out" 2>"$said.err" </dev/null 3<&- &
+  : >"$said.err"
+  setsid "$@" >"$said.out" 2>>"$said.err" </dev/null 3<&- &
   child=$!
-  { cat <&3; kill -TERM "-$child"; sleep 5; kill -KILL "-$child"; } >/dev/null 2>&1 &
+  { while_called <&3; kill -TERM "-$child"; sleep 5; kill -KILL "-$child"; } >/dev/null 2>&1 &
   guard=$!
+  if [ "$follow" ]; then
+    printf '\\n%s follows\\n' "$marker"
+    tail -n +1 -f "$said.err" 2>/dev/null 3<&- &
+    follower=$!
+  fi
   wait "$child"
   code=$?
   kill -KILL "-$child" 2>/dev/null
   kill "$guard" 2>/dev/null
   trap '' PIPE
+  if [ "$follow" ]; then
+    sleep 1  # in which the last lines are passed on
+    kill "$follower"
+    wait "$follower"
+  fi 2>/dev/null
   out=$(wc -c <"$said.out"); [ "$out" -le "$limit" ] || out=$limit
   err=$(wc -c <"$said.err"); [ "$err" -le "$limit" ] || err=$limit
   printf '\\n%s %d %d %d\\n' "$marker" "$code" "$out" "$err"
@@ -129,23 +134,32 @@ class Board:
             if not re.fullmatch(r"/[^\x00-\x1f\x7f]*", self.folder):
                 raise VlmError(f"{self.address} answered with {self.folder[:80]!r} in place of a folder.")
             shell.keep()
+            stack.enter_context(shell.beating())
             self._stack = stack.pop_all()
         return self
 
     def __exit__(self, *_: object) -> None:
         self._stack.close()
 
-    def run(self, arguments: Sequence[str], timeout_s: float) -> Done:
-        """Run a command, given as a list, with no input. Raises VlmError where it takes longer; then it is ended."""
+    def run(self, arguments: Sequence[str], timeout_s: float, tell: Callable[[str], None] | None = None) -> Done:
+        """Run a command, given as a list, with no input. Raises VlmError where it takes longer; then it is ended.
+
+        `tell` is given each line of its stderr that is not empty, as it comes; the limit is then of the time between
+        two of them.
+        """
         self._commands += 1
-        parameters = [f"{self.folder}/said-{self._commands}", str(OUTPUT_LIMIT_BYTES), *arguments]
-        with self._shell(_RUN, parameters, timeout_s) as shell:
-            code, out, err = (int(word) for word in self._answer(shell, r"\d+ \d+ \d+", f"running {arguments[0]}"))
+        doing = f"running {arguments[0]}"
+        said, follow = f"{self.folder}/said-{self._commands}", "follow" if tell else ""
+        parameters = [said, str(OUTPUT_LIMIT_BYTES), follow, *arguments]
+        with self._shell(_RUN, parameters, timeout_s) as shell, shell.beating():
+            if tell:
+                self._answer(shell, "follows", doing)
+            code, out, err = (int(word) for word in self._answer(shell, r"\d+ \d+ \d+", doing, tell))
             if max(out, err) > OUTPUT_LIMIT_BYTES:
                 raise self._garbage(f"{max(out, err)} bytes of output")
             printed = b"".join(shell.blocks(out + err))
             if len(printed) < out + err:
-                raise self._lost(shell, f"running {arguments[0]}")
+                raise self._lost(shell, doing)
         return Done(code, printed[:out].decode(errors="replace"), printed[out:].decode(errors="replace"))
 
     def push(self, path: Path, remote: str) -> None:
@@ -182,21 +196,21 @@ class Board:
     @contextmanager
     def _shell(
         self, body: str, parameters: Sequence[str], timeout_s: float, options: Sequence[str] = ()
-    ) -> Iterator["_Shell"]:
+    ) -> Iterator[Shell]:
         """A shell on the board that does `body`; the channel is closed, and so what runs there ended, afterwards."""
         command = ["ssh", *self._config, *options, "-o", f"ControlPath={self._local / 's'}"]
         command += [word for name, value in OPTIONS.items() for word in ("-o", f"{name}={value}")]
         with tempfile.TemporaryFile(dir=self._local) as said:
-            shell = _Shell([*command, "--", self.address, "sh -s"], said, timeout_s)
+            shell = Shell([*command, "--", self.address, "sh -s"], said, timeout_s)
             try:
                 shell.tell(body, parameters)
                 yield shell
             finally:
                 shell.close()
 
-    def _answer(self, shell: "_Shell", expected: str, doing: str) -> list[str]:
+    def _answer(self, shell: Shell, expected: str, doing: str, tell: Callable[[str], None] | None = None) -> list[str]:
         """The words behind the marker. Raises VlmError where none come, in time, or others than expected."""
-        words = shell.answer()
+        words = shell.answer(tell)
         if not words:
             raise self._lost(shell, doing)
         if not re.fullmatch(expected, " ".join(words)):
@@ -206,9 +220,12 @@ class Board:
     def _garbage(self, answer: str) -> VlmError:
         return VlmError(f"{self.address} answered {answer[:80]!r}, which is no answer of its shell.")
 
-    def _lost(self, shell: "_Shell", doing: str) -> VlmError:
+    def _lost(self, shell: Shell, doing: str) -> VlmError:
         if shell.late:
-            return VlmError(f"{self.address} took more than {shell.timeout_s:g} s {doing}; it was ended.")
+            how = "said nothing for" if shell.telling else "took more than"
+            return VlmError(f"{self.address} {how} {shell.timeout_s:g} s {doing}; it was ended.")
+        if shell.flooded:
+            return VlmError(f"{self.address} printed over {shell.flooded} bytes {doing}; it was ended.")
         return VlmError(
             f"The connection to {self.address} was lost {doing}: {shell.last_words()}.",
             hint="the same command, once the board can be reached",
@@ -238,97 +255,13 @@ class Board:
                 f"{address} refuses every key that ssh offers; a password is never asked for.",
                 hint=f"ssh-copy-id {shlex.quote(address)}, or ssh-add where the key has a passphrase",
             )
-        return VlmError(f"{address} cannot be reached: {_last_words(said)}.", hint=f"{ssh} {shlex.quote(address)} true")
+        return VlmError(f"{address} cannot be reached: {last_words(said)}.", hint=f"{ssh} {shlex.quote(address)} true")
 
 
 def check_address(address: str) -> None:
     """Raise VlmError unless `ssh` takes it for a host, and nothing else."""
     if not address or address.startswith("-") or not address.isprintable() or " " in address:
         raise VlmError(f"{address!r} is no address of a board.", hint="--host USER@BOARD")
-
-
-class _Shell:
-    """A shell on the board, through ssh. At the deadline ssh is killed, and whatever waits for it goes on."""
-
-    def __init__(self, command: Sequence[str], said: IO[bytes], timeout_s: float) -> None:
-        self.timeout_s = timeout_s
-        self.late = False
-        self._marker = secrets.token_hex(16)
-        self._said = said
-        # A session of its own: a Ctrl-C here must not kill ssh before the board is told.
-        self._ssh = subprocess.Popen(
-            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=said, start_new_session=True
-        )
-        assert self._ssh.stdin is not None and self._ssh.stdout is not None
-        self._input, self._output = self._ssh.stdin, self._ssh.stdout
-        self._alarm = Timer(timeout_s, self._end)
-        self._alarm.daemon = True
-        self._alarm.start()
-
-    def tell(self, body: str, parameters: Sequence[str]) -> None:
-        """Hand the shell its task. The parameters are quoted here, once, and nowhere else."""
-        text = f'marker={self._marker}\nset -- {shlex.join(parameters)}\nmain() {{{body}  exit\n}}\nmain "$@"\n'
-        with suppress(BrokenPipeError):  # then no answer comes, and that is reported
-            self._input.write(text.encode())
-            self._input.flush()
-
-    def answer(self) -> list[str]:
-        """The words behind the marker, whatever the login shell prints before it; none where it never comes."""
-        read = 0
-        while read < NOISE_LIMIT_BYTES and (line := self._output.readline(NOISE_LIMIT_BYTES)):
-            read += len(line)
-            marker, _, words = line.decode(errors="replace").rstrip("\n").partition(" ")
-            if marker == self._marker:
-                return words.split(" ")
-        return []
-
-    def blocks(self, size: int) -> Iterator[bytes]:
-        """The next `size` bytes; fewer where the connection ends."""
-        while size and (block := self._output.read(min(size, BLOCK_BYTES))):
-            size -= len(block)
-            yield block
-
-    def send(self, file: IO[bytes]) -> None:
-        with suppress(BrokenPipeError):  # the board has closed its end, and its answer says why
-            while block := file.read(BLOCK_BYTES):
-                self._input.write(block)
-            self._input.flush()
-
-    def keep(self) -> None:
-        """No deadline any more."""
-        self._alarm.cancel()
-
-    def said(self) -> str:
-        """What ssh, and the shell on the board, wrote to stderr."""
-        with suppress(subprocess.TimeoutExpired):
-            self._ssh.wait(1.0)
-        self._said.seek(0)
-        return self._said.read(NOISE_LIMIT_BYTES).decode(errors="replace")
-
-    def last_words(self) -> str:
-        return _last_words(self.said())
-
-    def close(self) -> None:
-        """End the input, upon which the board ends what it still does, and do not wait for it long."""
-        with suppress(BrokenPipeError):
-            self._input.close()
-        self._alarm.cancel()
-        try:
-            self._ssh.wait(GRACE_S)
-        except subprocess.TimeoutExpired:
-            self._ssh.kill()
-            self._ssh.wait()
-        self._output.close()
-
-    def _end(self) -> None:
-        self.late = True
-        self._ssh.kill()
-
-
-def _last_words(said: str) -> str:
-    """The last line that is no note of ssh's own."""
-    lines = [line.strip() for line in said.splitlines() if line.strip() and not line.startswith(_NOTES)]
-    return lines[-1].rstrip(".")[:300] if lines else "it gave no reason"
 
 
 @contextmanager

@@ -7,7 +7,8 @@ import pytest
 from vlm_contract.codec import Absent
 from vlm_contract.errors import VlmError
 from vlm_targets.catalogue import known_targets, target_named
-from vlm_targets.host import device_of, is_here, names_of, usable_cpus
+from vlm_targets.cgroups import usable_cpus
+from vlm_targets.host import device_of, is_here, names_of
 
 PC = {
     "proc/cpuinfo": "processor\t: 0\nmodel name\t: AMD EPYC\n\nprocessor\t: 1\nmodel name\t: AMD EPYC\n",

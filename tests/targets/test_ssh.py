@@ -5,29 +5,36 @@ import re
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
+from threading import Thread
 from typing import Any
 
 import pytest
 
 from vlm_contract.errors import VlmError
-from vlm_targets import ssh
+from vlm_targets import shell, ssh
+from vlm_targets.shell import BLOCK_BYTES
 from vlm_targets.ssh import Board, check_address
 
 Start = Callable[..., Any]  # of tests/conftest.py: starts an sshd, and says where its board is
 WAIT_S = 15.0
 
 
-def runs(word: str) -> bool:
-    """Whether a process has that word in its command line."""
+def processes(*words: str) -> list[int]:
+    """Those that have all these words in their command lines."""
+    found = []
     for process in Path("/proc").glob("[0-9]*/cmdline"):
-        try:
-            if word.encode() in process.read_bytes().split(b"\0"):
-                return True
-        except OSError:
-            continue
-    return False
+        with suppress(OSError):
+            line = process.read_bytes().decode(errors="replace").split("\0")
+            found += [int(process.parent.name)] if set(words) <= set(line) else []
+    return found
+
+
+def runs(word: str) -> bool:
+    return bool(processes(word))
 
 
 # Commands
@@ -93,11 +100,43 @@ def test_what_a_command_leaves_running_is_ended_with_it(eventually: Callable[...
         assert eventually(lambda: not runs("4242.3"))
 
 
+def test_lines_of_stderr_are_told_while_the_command_runs(loopback: Start, tmp_path: Path) -> None:
+    there, told = loopback(), []
+
+    def tell(line: str) -> None:
+        told.append(line)
+        (tmp_path / line).write_text("")  # upon which the command goes on
+
+    code = 'for n in 1 2; do echo "$n" >&2; while [ ! -e "$1/$n" ]; do sleep 0.05; done; done; echo out; echo >&2'
+    with Board(there.address, there.config) as board:
+        done = board.run(["sh", "-c", code, "sh", str(tmp_path)], 20, tell=tell)
+    assert told == ["1", "2"]
+    assert (done.code, done.out, done.err) == (0, "out\n", "1\n2\n\n")
+
+
+def test_a_command_that_is_told_of_may_take_long_but_not_be_silent(loopback: Start) -> None:
+    there, told = loopback(), []
+    with Board(there.address, there.config) as board:
+        slow = 'for n in 1 2 3 4 5; do echo "$n" >&2; sleep 0.6; done'
+        assert board.run(["sh", "-c", slow], 2, tell=told.append).code == 0
+        assert told == list("12345")
+        with pytest.raises(VlmError, match=r"board said nothing for 1\.5 s running sh; it was ended"):
+            board.run(["sh", "-c", "echo begun >&2; sleep 4242.7"], 1.5, tell=told.append)
+    assert told[5:] == ["begun"]
+
+
+def test_what_is_told_without_an_end_is_refused(loopback: Start, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(shell, "TOLD_LIMIT_BYTES", 10_000)
+    there = loopback()
+    with Board(there.address, there.config) as board, pytest.raises(VlmError, match="board printed over 10000 bytes"):
+        board.run(["sh", "-c", "seq 5000 >&2; sleep 4242.9"], 20, tell=lambda line: None)
+
+
 # Files
 
 
 def test_a_file_goes_there_and_back(loopback: Start, tmp_path: Path) -> None:
-    there, content = loopback(), os.urandom(3 * ssh.BLOCK_BYTES + 17)
+    there, content = loopback(), os.urandom(3 * BLOCK_BYTES + 17)
     (tmp_path / "it's a file").write_bytes(content)
     with Board(there.address, there.config) as board:
         remote = f'{board.folder}/a "quoted" name'
@@ -111,7 +150,7 @@ def test_a_file_that_cannot_be_written_leaves_nothing(loopback: Start, tmp_path:
     there = loopback()
     # As on a full disk, a write fails in the middle.
     (there.home / ".bashrc").write_text("trap '' XFSZ; ulimit -f 100\n")
-    (tmp_path / "file").write_bytes(b"x" * 10 * ssh.BLOCK_BYTES)
+    (tmp_path / "file").write_bytes(b"x" * 10 * BLOCK_BYTES)
     with Board(there.address, there.config) as board:
         with pytest.raises(VlmError, match=r"file .* could not be written on board: .*File too large") as caught:
             board.push(tmp_path / "file", f"{board.folder}/file")
@@ -229,3 +268,30 @@ def test_an_interrupted_caller_leaves_nothing_on_the_board(eventually: Callable[
     assert caller.wait(WAIT_S) != 0
     assert not runs("4242.6")
     assert there.temporary_folders() == []
+
+
+def test_a_network_that_goes_dead_leaves_nothing_on_the_board(
+    eventually: Callable[..., bool], loopback: Start, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(shell, "BEAT_S", 0.2)
+    monkeypatch.setattr(shell, "PATIENCE_S", 2.0)
+    there = loopback()
+
+    def run(board: Board) -> None:
+        with pytest.raises(VlmError):
+            board.run(["sleep", "4242.8"], 60)
+
+    with Board(there.address, there.config) as board:
+        caller = Thread(target=run, args=[board])
+        caller.start()
+        assert eventually(lambda: runs("4242.8"))
+        time.sleep(3)
+        assert runs("4242.8")  # for as long as there are signs of life
+        (ssh_here,) = processes("ControlMaster=yes", str(there.config))
+        os.kill(ssh_here, signal.SIGSTOP)
+        try:
+            assert eventually(lambda: not runs("4242.8") and there.temporary_folders() == [])
+        finally:
+            os.kill(ssh_here, signal.SIGCONT)
+        caller.join(WAIT_S)
+        assert not caller.is_alive()

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from vlm_profile.sensors._files import text_of
+from vlm_targets.pi import throttled_in
 
 KEY = "throttled_bits pi"
 NOW = 0b1111  # bits 0 to 3: under-voltage, frequency capped, throttled, soft temperature limit; higher ones are history
@@ -35,7 +36,7 @@ class Asked:
             said = subprocess.run([self.program, "get_throttled"], capture_output=True, timeout=ANSWER_S, check=False)
         except subprocess.TimeoutExpired as error:
             raise OSError(f"{self.program} does not answer") from error
-        return {KEY: float(int(said.stdout.decode().strip().removeprefix("throttled="), 16))}
+        return {KEY: float(throttled_in(said.stdout.decode(errors="replace")))}
 
 
 def found(root: Path) -> list[Asked | Firmware]:
