@@ -26,7 +26,7 @@ from dataclasses import dataclass, field, replace
 from importlib.metadata import version
 from pathlib import Path
 
-from vlm_contract.codec import Absent
+from vlm_contract.codec import Absent, known
 from vlm_contract.console import plain_table
 from vlm_contract.errors import CheckFailed
 from vlm_contract.manifest import TensorSpec
@@ -42,6 +42,7 @@ from vlm_profile.worker import Spec
 from vlm_targets.host import device_of
 
 RUNTIME = "onnxruntime"
+NOTHING = "—"
 ROOTS = os.pathsep.join(str(Path(__file__).parents[1] / root) for root in ("contract", "profile", "targets"))
 PACKAGES = {
     "polygraphy": "polygraphy",
@@ -139,6 +140,8 @@ def ours(job: Job) -> Run:
         said = output_of([sys.executable, *words], may_end_with=(0, 1))
     (row,) = json.loads(said.splitlines()[-1])["measurements"]
     codes = ", ".join(verdict["code"] for verdict in row["verdicts"])
+    if "latency_ms_p50" not in row["latency"]:
+        raise CheckFailed(f"it has no figure: {row['latency']['absent']}")
     return Run(row["latency"]["latency_ms_p50"], f"{row['status']}: {codes}" if codes else row["status"])
 
 
@@ -156,8 +159,8 @@ def polygraphy(job: Job) -> Run:
     words = ["--onnxrt", "--sequential-runners", "--warm-up", "50", "--iterations", str(iterations)]
     began = time.perf_counter()
     said = output_of([program, "run", str(job.model), *words, "--input-shapes", *shapes])
-    found = re.search(r"Average inference time: ([\d.]+) ms", said)
-    assert found, said[-300:]
+    if not (found := re.search(r"Average inference time: ([\d.]+) ms", said)):
+        raise CheckFailed(f"it names no time: {said[-300:]!r}")
     return Run(float(found[1]), "PASSED" if "PASSED" in said else "FAILED", time.perf_counter() - began)
 
 
@@ -218,7 +221,7 @@ def output_of(words: Sequence[str], *, may_end_with: Sequence[int] = (0,)) -> st
 def spec_of(model: Path, threads: int) -> Spec:
     """For our worker and for LoadGen, of a look at the model."""
     setup = Setup(1, threads, 1, runtimes()[RUNTIME].scope, Absent("one call after the other"), {})
-    memory = device_of().memory_bytes
+    memory = known(device_of().memory_bytes)
     return Spec(
         RUNTIME, str(model), setup, max(8 * 2**30, memory), os.getpid(), (), FULL, 0, order=0, attempt=1, look=True
     )
@@ -229,13 +232,14 @@ def turns(tools: Mapping[str, Tool], job: Job, runs: int, beside: Beside) -> dic
     series = {name: Series(TOOLS[name][0]) for name in tools}
     for turn in range(runs):
         names = list(series)
-        for name in names[turn % len(names) :] + names[: turn % len(names)]:
+        first = turn % max(1, len(names))
+        for name in names[first:] + names[:first]:
             began = time.perf_counter()
             try:
                 with beside():
                     run = tools[name](job)
-            except (CheckFailed, subprocess.TimeoutExpired) as error:
-                print(f"left out: {name}, which did not run: {error}")
+            except (CheckFailed, subprocess.TimeoutExpired, ValueError, LookupError) as error:
+                print(f"left out: {name}, which did not run, or said nothing that can be read: {error}")
                 del series[name]
                 continue
             series[name].runs.append(replace(run, seconds=run.seconds or time.perf_counter() - began))
@@ -244,12 +248,14 @@ def turns(tools: Mapping[str, Tool], job: Job, runs: int, beside: Beside) -> dic
 
 
 def quiet_rows(series: Mapping[str, Series]) -> Iterator[list[str]]:
-    base, least = series["bare loop"].ms, series["vlm-profile"].spread_percent
+    """A ratio needs the tool that it is to: without it there is none."""
+    base = series["bare loop"].ms if "bare loop" in series else 0.0
+    least = series["vlm-profile"].spread_percent if "vlm-profile" in series else 0.0
     for name, each in series.items():
         seconds = statistics.median(run.seconds for run in each.runs)
         spread = each.spread_percent
-        row = [name, each.figure, f"{each.ms:.3f}", f"{each.ms / base:.3f}", f"{spread:.1f}"]
-        yield [*row, f"{spread / least:.1f}" if least else "—", f"{seconds:.1f}", each.says]
+        row = [name, each.figure, f"{each.ms:.3f}", f"{each.ms / base:.3f}" if base else NOTHING, f"{spread:.1f}"]
+        yield [*row, f"{spread / least:.1f}" if least else NOTHING, f"{seconds:.1f}", each.says]
 
 
 def hogged_rows(quiet: Mapping[str, Series], hogged: Mapping[str, Series]) -> Iterator[list[str]]:

@@ -8,10 +8,12 @@ import difflib
 import json
 import math
 import types
+from collections.abc import Callable, Collection, KeysView
+from contextlib import suppress
 from dataclasses import dataclass, fields, is_dataclass
-from functools import lru_cache
+from functools import cache
 from pathlib import Path
-from typing import Any, ClassVar, Literal, Protocol, TypeVar, Union, get_args, get_origin, get_type_hints
+from typing import Any, ClassVar, Literal, Protocol, TypeAlias, TypeVar, Union, get_args, get_origin, get_type_hints
 
 from vlm_contract.errors import VlmError
 from vlm_contract.files import read_regular_file, write_whole
@@ -39,6 +41,7 @@ class Record(Protocol):
 
 R = TypeVar("R", bound=Record)
 T = TypeVar("T")
+Decoder: TypeAlias = Callable[[Any], Any]  # of a JSON value; raises FieldError
 
 
 def known(value: T | Absent) -> T:
@@ -53,6 +56,12 @@ class FieldError(ValueError):
 
     def __init__(self, field: str, problem: str) -> None:
         super().__init__(f"{field or 'the document'}: {problem}")
+        self.field, self.problem = field, problem
+
+    def within(self, outer: str) -> "FieldError":
+        """The same of a field that stands inside another."""
+        dot = "." if outer and self.field and not self.field.startswith("[") else ""
+        return FieldError(f"{outer}{dot}{self.field}", self.problem)
 
 
 def write_record(record: Record, path: Path) -> None:
@@ -72,8 +81,11 @@ def json_from_record(record: Record) -> str:
     return json.dumps(document, allow_nan=False, ensure_ascii=False, separators=(",", ":")) + "\n"
 
 
-def record_from_json(kind: type[R], text: str | bytes, *, source: str) -> R:
-    """The record that a JSON document holds; `source` is the name used in errors."""
+def record_from_json(kind: type[R], text: str | bytes, *, source: str, left_out: Collection[str] = ()) -> R:
+    """The record that a JSON document holds; `source` is the name used in errors.
+
+    Fields that are `left_out` are lists; they are neither checked nor kept, and read as empty.
+    """
     remedy = f"make {source} again with the command that wrote it, or move it out of the workspace"
     try:
         document = json.loads(text, parse_constant=refuse_constant)
@@ -84,6 +96,7 @@ def record_from_json(kind: type[R], text: str | bytes, *, source: str) -> R:
             f"{source} is not a record of vlm-edge: it names no schema; expected {kind.SCHEMA!r}.", hint=remedy
         )
     check_schema(document.pop("schema"), kind.SCHEMA, source)
+    document |= {name: [] for name in left_out if name in document}
     try:
         record: R = decode(kind, document)
     except FieldError as error:
@@ -125,77 +138,140 @@ def encode(value: Any, field: str = "") -> Any:
 
 def decode(kind: Any, value: Any, field: str = "") -> Any:
     """The value that `kind` (a type annotation) describes. Raises FieldError."""
+    try:
+        return _decoder(kind)(value)
+    except FieldError as error:
+        raise (error.within(field) if field else error) from None
+
+
+@cache
+def _decoder(kind: Any) -> Decoder:
+    """What decodes a kind: looked up once, for a workspace holds thousands of records of a few kinds."""
     origin = get_origin(kind)
     if origin in (Union, types.UnionType):
-        return _decode_union(get_args(kind), value, field)
+        return _union_decoder(get_args(kind))
     if origin is Literal:
-        return _expect(value in get_args(kind), value, field, f"one of {', '.join(map(repr, get_args(kind)))}")
+        return _literal_decoder(get_args(kind))
     if origin is tuple:
-        return _decode_items(get_args(kind)[0], value, field)
+        return _tuple_decoder(get_args(kind)[0])
     if origin is dict:
-        _expect(isinstance(value, dict), value, field, "an object")
-        return {key: decode(get_args(kind)[1], item, f"{field}.{key}") for key, item in value.items()}
+        return _dict_decoder(get_args(kind)[1])
+    if kind is Absent:
+        return _union_decoder((Absent,))
     if is_dataclass(kind):
-        return _decode_dataclass(kind, value, field)
-    if kind is float:
-        return float(_expect(type(value) in (int, float), value, field, "a number"))
-    return _expect(type(value) is kind, value, field, _ARTICLE.get(kind, getattr(kind, "__name__", str(kind))))
+        return _dataclass_decoder(kind)
+    return _float if kind is float else _scalar_decoder(kind)
 
 
 _ARTICLE = {int: "a whole number", str: "a string", bool: "true or false", type(None): "null"}
 
 
-def _decode_union(kinds: tuple[Any, ...], value: Any, field: str) -> Any:
-    if isinstance(value, dict) and set(value) == {"absent"}:
-        _expect(Absent in kinds, value, field, "a value")
-        return Absent(
-            _expect(isinstance(value["absent"], str) and value["absent"].strip(), value["absent"], field, "a reason")
-        )
+def _float(value: Any) -> float:
+    return float(_expect(type(value) in (int, float), value, "a number"))
+
+
+def _scalar_decoder(kind: Any) -> Decoder:
+    expected = _ARTICLE.get(kind, getattr(kind, "__name__", str(kind)))
+
+    def decode_scalar(value: Any) -> Any:
+        return value if type(value) is kind else _expect(False, value, expected)
+
+    return decode_scalar
+
+
+def _literal_decoder(choices: tuple[Any, ...]) -> Decoder:
+    expected = f"one of {', '.join(map(repr, choices))}"
+    return lambda value: _expect(value in choices, value, expected)
+
+
+def _union_decoder(kinds: tuple[Any, ...]) -> Decoder:
     present = [kind for kind in kinds if kind is not Absent]
-    for kind in present[:-1]:
+    decoders = [_decoder(kind) for kind in present]
+    plain = {kind for kind in present if kind in (bool, int, float, str)}
+
+    def decode_union(value: Any) -> Any:
+        if type(value) in plain:
+            return value
+        if isinstance(value, dict) and value.keys() == {"absent"}:
+            return _absent(value, Absent in kinds)
+        _expect(present, value, "what is absent, with its reason")
+        for decoder in decoders[:-1]:
+            with suppress(FieldError):
+                return decoder(value)
+        return decoders[-1](value)
+
+    return decode_union
+
+
+def _absent(value: dict[str, Any], may_be: bool) -> Absent:
+    _expect(may_be, value, "a value")
+    reason = value["absent"]
+    return Absent(_expect(isinstance(reason, str) and reason.strip(), reason, "a reason"))
+
+
+def _tuple_decoder(kind: Any) -> Decoder:
+    plain, decoder = kind in (int, float, str), _decoder(kind)
+
+    def decode_tuple(value: Any) -> tuple[Any, ...]:
+        _expect(isinstance(value, list), value, "a list")
+        if plain and all(type(item) is kind for item in value):
+            return tuple(value)
+        return tuple(_inside(f"[{index}]", decoder, item) for index, item in enumerate(value))
+
+    return decode_tuple
+
+
+def _dict_decoder(kind: Any) -> Decoder:
+    decoder = _decoder(kind)
+
+    def decode_dict(value: Any) -> dict[str, Any]:
+        _expect(isinstance(value, dict), value, "an object")
+        return {key: _inside(key, decoder, item) for key, item in value.items()}
+
+    return decode_dict
+
+
+def _dataclass_decoder(kind: Any) -> Decoder:
+    decoders = {name: _decoder(hint) for name, hint in _hints(kind).items()}
+
+    def decode_dataclass(value: Any) -> Any:
+        _expect(isinstance(value, dict), value, "an object")
+        if value.keys() != decoders.keys():
+            _refuse_fields(value, decoders.keys())
+        arguments = {name: _inside(name, decoder, value[name]) for name, decoder in decoders.items()}
         try:
-            return decode(kind, value, field)
-        except FieldError:
-            continue
-    return decode(present[-1], value, field)
+            return kind(**arguments)
+        except ValueError as error:
+            raise FieldError("", str(error)) from None
+
+    return decode_dataclass
 
 
-def _decode_items(kind: Any, value: Any, field: str) -> tuple[Any, ...]:
-    _expect(isinstance(value, list), value, field, "a list")
-    if kind in (int, float, str) and all(type(item) is kind for item in value):
-        return tuple(value)
-    return tuple(decode(kind, item, f"{field}[{index}]") for index, item in enumerate(value))
-
-
-def _decode_dataclass(kind: Any, value: Any, field: str) -> Any:
-    if kind is Absent:
-        return _decode_union((Absent,), value, field)
-    _expect(isinstance(value, dict), value, field, "an object")
-    hints = _hints(kind)
-    for name in value.keys() - hints.keys():
-        nearest = difflib.get_close_matches(name, hints, n=1)
-        raise FieldError(
-            f"{field}.{name}".lstrip("."), "unknown field" + (f" (did you mean {nearest[0]}?)" if nearest else "")
-        )
-    for name in hints.keys() - value.keys():
-        raise FieldError(f"{field}.{name}".lstrip("."), "missing")
-    arguments = {name: decode(hint, value[name], f"{field}.{name}".lstrip(".")) for name, hint in hints.items()}
+def _inside(name: str, decoder: Decoder, value: Any) -> Any:
     try:
-        return kind(**arguments)
-    except ValueError as error:
-        raise FieldError(field, str(error)) from None
+        return decoder(value)
+    except FieldError as error:
+        raise error.within(name) from None
 
 
-@lru_cache
+def _refuse_fields(value: dict[str, Any], known: KeysView[str]) -> None:
+    for name in value.keys() - known:
+        nearest = difflib.get_close_matches(name, known, n=1)
+        raise FieldError(name, "unknown field" + (f" (did you mean {nearest[0]}?)" if nearest else ""))
+    for name in known - value.keys():
+        raise FieldError(name, "missing")
+
+
+@cache
 def _hints(kind: type) -> dict[str, Any]:
     hints = get_type_hints(kind)
     return {f.name: hints[f.name] for f in fields(kind)}
 
 
-def _expect(holds: object, value: Any, field: str, expected: str) -> Any:
+def _expect(holds: object, value: Any, expected: str) -> Any:
     if not holds:
         shown = json.dumps(value, default=str)
-        raise FieldError(field, f"expected {expected}, found {shown if len(shown) <= 60 else shown[:57] + '...'}")
+        raise FieldError("", f"expected {expected}, found {shown if len(shown) <= 60 else shown[:57] + '...'}")
     return value
 
 

@@ -1,6 +1,7 @@
 """What the commands share towards a terminal: options, exit codes, the progress line, plain tables."""
 
 import argparse
+import difflib
 import json
 import os
 import shutil
@@ -30,10 +31,14 @@ class Outcome:
 
 
 class Parser(argparse.ArgumentParser):
-    """Argument parser with the options common to all commands; a wrong argument is a VlmError."""
+    """Argument parser with the options common to all commands; a wrong argument is a VlmError.
 
-    def __init__(self, program: str, description: str, **options: Any) -> None:
+    `commands` are words that may stand first in the place of options: of a mistyped one the nearest is named.
+    """
+
+    def __init__(self, program: str, description: str, *, commands: Sequence[str] = (), **options: Any) -> None:
         super().__init__(prog=program, description=description, allow_abbrev=False, **options)
+        self._commands = commands
         self.add_argument(
             "--workspace",
             type=Path,
@@ -49,13 +54,25 @@ class Parser(argparse.ArgumentParser):
         self.add_argument("--version", action=_Version)
 
     def error(self, message: str) -> NoReturn:
+        found, _, words = message.partition("unrecognized arguments: ")
+        word = words.split()[0] if not found and words.split() else ""
+        if word.startswith("-"):
+            options = [option for action in self._actions for option in action.option_strings]
+            if alike := difflib.get_close_matches(word.partition("=")[0], options, n=1):
+                raise VlmError(f"{word!r} is no option of {self.prog}.", hint=f"{self.prog} {alike[0]} …")
+        elif nearest := difflib.get_close_matches(word, self._commands, n=1):
+            raise VlmError(f"{word!r} is no command of {self.prog}.", hint=f"{self.prog} {nearest[0]}")
         raise VlmError(f"{message[:1].upper()}{message[1:]}.", hint=f"{self.prog} --help")
 
 
 def run_command(
     parser: Parser, main: Callable[[argparse.Namespace], Outcome], arguments: Sequence[str] | None = None
 ) -> int:
-    """Parse, run `main`, and return the exit code. A user's error prints one paragraph and no traceback."""
+    """Parse, run `main`, and return the exit code. A user's error prints one paragraph and no traceback.
+
+    With --json the last line of stdout is one JSON document however it ended: after an error it holds `error`, what
+    went wrong in words, and `hint`, what to type.
+    """
     words = list(sys.argv[1:] if arguments is None else arguments)
     signal.signal(signal.SIGTERM, _interrupt)
     try:
@@ -65,10 +82,14 @@ def run_command(
             print(json.dumps(outcome.summary, allow_nan=False, default=str))
         return outcome.exit_code
     except VlmError as error:
+        if "--json" in words:
+            print(json.dumps({"error": str(error), "hint": error.hint}))
         return complain(parser.prog, error, debug="--debug" in words)
     except KeyboardInterrupt as interrupt:
-        how = str(interrupt) or "The same command continues."
-        _print_paragraph(f"{parser.prog}: interrupted; what was finished is kept. {how}")
+        hint = str(interrupt) or "The same command continues."
+        if "--json" in words:
+            print(json.dumps({"error": "interrupted; what was finished is kept", "hint": hint}))
+        _print_paragraph(f"{parser.prog}: interrupted; what was finished is kept. {hint}")
         return INTERRUPTED
     except BrokenPipeError:  # who was to read what the checks say has gone
         sys.stderr.close()
@@ -94,6 +115,8 @@ def require_extra(extra: str, error: ImportError) -> VlmError:
 
 def printable(text: str) -> str:
     """`text` without control characters: what comes from a model, a board or a file cannot move the cursor."""
+    if text.isprintable():
+        return text
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 
 
@@ -134,13 +157,26 @@ class LiveLine:
         self._drawn_at = self._clock()
         width = shutil.get_terminal_size().columns - 1
         shown = printable(text)
-        self._stream.write(f"{shown}\n" if self._read else f"\r\x1b[K{shown[:width]}")
+        self._stream.write(f"{shown}\n" if self._read else f"\r\x1b[K{clipped(shown, width)}")
         self._stream.flush()
 
     def clear(self) -> None:
         if self._live:
             self._stream.write("\r\x1b[K")
             self._stream.flush()
+
+
+def clipped(text: str, width: int) -> str:
+    """`text` in so many columns. Of parts that two spaces separate the first gives way, in its middle: names are long,
+    and the time left stands last."""
+    if len(text) <= width:
+        return text
+    first, gap, rest = text.partition("  ")
+    if not gap:
+        return text[: width - 1] + "…"
+    if (room := width - len(gap + rest) - 1) < 2:
+        return "…" + text[len(text) - width + 1 :]
+    return f"{first[: room - room // 2]}…{first[len(first) - room // 2 :]}{gap}{rest}"
 
 
 def time_left(seconds: float) -> str:

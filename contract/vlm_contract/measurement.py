@@ -28,9 +28,9 @@ class Device:
 class RuntimeUsed:
     """What ran the model."""
 
-    name: str
-    version: str
-    provider: str  # the execution provider that ran the nodes
+    name: str | Absent
+    version: str | Absent
+    provider: str | Absent  # the execution provider that ran the nodes
     options: dict[str, Scalar]
 
 
@@ -39,20 +39,20 @@ class ArtifactUsed:
     """What was run."""
 
     name: str  # the artifact's folder name, or the file's own name where the toolkit did not make it
-    file: str  # of the model inside the artifact's folder
-    sha256: str
-    bytes: int
-    format: str
-    precision: str
+    file: str | Absent  # of the model inside the artifact's folder
+    sha256: str | Absent
+    bytes: int | Absent
+    format: str | Absent
+    precision: str | Absent
 
 
 @dataclass(frozen=True)
 class Setup:
-    """How it was run."""
+    """How it was run. Of what ran here batch, threads and streams are always known."""
 
-    batch: int
+    batch: int | Absent
     threads: int | Absent  # intra-op; inter-op is 1
-    streams: int  # inferences at a time
+    streams: int | Absent  # inferences at a time
     scope: str  # what the clock covers
     fps: float | Absent  # frames offered a second; absent: one call after the other
     options: dict[str, Scalar]  # of the runtime, that make this another row: {"cuda_graph": True}
@@ -89,8 +89,8 @@ class Throughput:
     images_per_s: float
     images_per_s_low: float | Absent  # 95 % interval between processes; of an estimate, its own
     images_per_s_high: float | Absent
-    batch: int
-    streams: int
+    batch: int | Absent
+    streams: int | Absent
     threads: int | Absent
     obtained: str  # how
 
@@ -168,12 +168,12 @@ class Temperature:
 
 @dataclass(frozen=True)
 class Context:
-    """What the kernel saw over one sampling window of the measure phase."""
+    """What the kernel saw over one sampling window of the measure phase; on a board, over trtexec's whole process."""
 
     at_s: float  # since the measure phase began
-    run_queue_wait_s: float  # all threads of the worker, waiting for a CPU
+    run_queue_wait_s: float | Absent  # all threads of the worker, waiting for a CPU
     cpu_s: float  # of the worker
-    involuntary_switches: int
+    involuntary_switches: int | Absent
     machine_busy_s: float  # all CPUs, all processes
     our_cpus_busy_s: float  # the CPUs that we may run on, all processes
     steal_s: float  # taken by the hypervisor
@@ -231,7 +231,7 @@ class Repetition:
 class Estimate:
     """How a figure came about that nobody measured."""
 
-    rung: str  # of the ladder, by its name: "specifications", "anchored", …
+    rung: str  # of the ladder: "measured", "calibrated", "family", "published" or "specifications"
     method: str  # in one sentence
     coverage_percent: float  # of the intervals
     factor_low: float  # the interval is latency ÷ this …
@@ -282,7 +282,7 @@ class Measurement:
     verdicts: tuple[Verdict, ...]
     repetitions: tuple[Repetition, ...]
     environment: dict[str, str]
-    measured_utc: str  # ISO 8601
+    measured_utc: str | Absent  # ISO 8601
 
     @property
     def status(self) -> Literal["valid", "invalid", "failed"]:

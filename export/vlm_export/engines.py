@@ -4,22 +4,22 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import datetime, timezone
+from functools import cached_property
 from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeAlias
-
-import numpy as np
+from typing import TYPE_CHECKING
 
 from vlm_contract.card import Scalar
 from vlm_contract.codec import Absent, write_record
 from vlm_contract.console import LiveLine
 from vlm_contract.errors import CheckFailed, VlmError
 from vlm_contract.files import locked, sha256_of, write_whole
-from vlm_contract.manifest import ArtifactManifest, FileEntry, Parity
+from vlm_contract.manifest import ArtifactManifest, FileEntry
 from vlm_contract.workspace import MANIFEST_FILE, Workspace
 from vlm_export.artifacts import Exported, Recipe, draft_folder, kept_artifact, put_in_place
 from vlm_export.checkpoint import Checkpoint
-from vlm_export.place import Images, Place, Tell
+from vlm_export.on_device import Judgement, Questions, images_for, judged_on_device, questions_of
+from vlm_export.place import Place, Tell
 from vlm_export.reproduction import REPRODUCE_FILE, reproduction
 from vlm_export.tensorrt.api import Precision
 from vlm_export.tensorrt.builder import Wanted as Order
@@ -32,17 +32,11 @@ from vlm_targets.host import is_here, names_of
 if TYPE_CHECKING:
     from vlm_export.proof import Oracle
 
-Judgement: TypeAlias = tuple[tuple[Parity, ...] | Absent, tuple[str, ...]]  # on the device; why it refuses an engine
-
 ENGINE_FILE = "model.engine"
 LAYERS_FILE = "layers.json"
 NOT_REPRODUCIBLE = {
     "tensorrt": f"{ENGINE_FILE}: TensorRT chooses kernels by timing them, and another build may choose others",
     "rtx": f"{ENGINE_FILE}: two builds of TensorRT-RTX for the same GPU differ in their bytes",
-}
-NOT_RUN = {
-    "tensorrt": Absent("the engine was not run: no GPU that it is for is here"),
-    "rtx": Absent("the engine was not run: it is built ahead of time"),
 }
 
 
@@ -55,6 +49,13 @@ class Workshop:
     wanted: Wanted
     place: Place
     tell: Tell
+
+    @cached_property
+    def oracle(self) -> "Oracle":
+        """What the checkpoint answers, in all precisions: asked once, and where an engine is built alone."""
+        from vlm_export.proof import oracle_of
+
+        return oracle_of(self.checkpoint.module(), self.checkpoint, self.wanted.precisions)
 
 
 def export_engines(
@@ -137,12 +138,13 @@ def engine_from(graph: Exported, shop: Workshop) -> Exported:
     if kept is not None:
         return kept
     shop.tell(f"{shop.place.identity.runtime}, {graph.manifest.precision}")
-    oracle = oracle_where_a_gpu_is(graph.manifest.precision, shop)
     order = order_of(graph.manifest.precision, shop)
-    made = shop.place.build(model, graph.manifest.inputs[0], order, images_of(oracle, order, shop), shop.tell)
+    questions = questions_where_it_runs(order, shop)
+    images = images_for(questions, shop.checkpoint.backbone, order)
+    made = shop.place.build(model, graph.manifest.inputs[0], order, images, shop.tell)
     with draft_folder(shop.workspace.artifact(name)) as folder:
         files = written(folder, name, made, graph.manifest, recipe, shop)
-        judged = judged_on_device(made, oracle, order)
+        judged = judged_on_device(made, questions, order)
         manifest = engine_manifest(name, graph.manifest, recipe, made, files, judged, shop.wanted)
         write_record(manifest, folder / MANIFEST_FILE)
         final = put_in_place(folder, shop.workspace.artifact(name), refused=bool(manifest.refused))
@@ -174,6 +176,7 @@ def recipe_of(graph: ArtifactManifest, onnx_sha256: str, shop: Workshop) -> Reci
         "builds": wanted.builds,
         "workspace_mib": wanted.workspace_mib or "no limit",
         "compute_capabilities": ",".join(wanted.compute_capabilities) or "default",
+        "device_calls": shop.place.calls,
         "device": "none" if isinstance(here.device, Absent) else here.device,
     }
     return Recipe(graph.checkpoint_sha256, options, {"vlm-edge": version("vlm-edge"), "runtime": here.runtime})
@@ -192,45 +195,11 @@ def order_of(precision: Precision, shop: Workshop) -> Order:
     )
 
 
-def oracle_where_a_gpu_is(precision: str, shop: Workshop) -> "Oracle | None":
-    """The checkpoint's own answers, where the engine can be run beside it."""
-    here = shop.wanted.host is None and shop.wanted.flavor == "tensorrt"
-    if isinstance(shop.place.identity.device, Absent) or not here:
+def questions_where_it_runs(order: Order, shop: Workshop) -> Questions | None:
+    """What the engine is asked on its device; None where it is run nowhere."""
+    if isinstance(shop.place.identity.device, Absent) or order.flavor != "tensorrt":
         return None
-    from vlm_export.proof import oracle_of
-
-    return oracle_of(shop.checkpoint.module(), shop.checkpoint, [precision])
-
-
-def images_of(oracle: "Oracle | None", order: Order, shop: Workshop) -> Images:
-    """Normalised images [n, c, h, w] of the first question, as many as the engine takes; noise where none was asked.
-
-    Where it takes no fewer than there are, they are repeated.
-    """
-    from vlm_export.drafts import normalised_images
-
-    backbone = shop.checkpoint.backbone
-    if oracle is not None:
-        pixels = oracle.trials[0].pixels
-        count = max(order.batches[0], min(order.batches[-1], len(pixels)))
-        return normalised_images(np.resize(pixels, (count, *pixels.shape[1:])), backbone)
-    shape = (order.batches[1], backbone.channels, backbone.image_size, backbone.image_size)
-    return np.random.default_rng(0).standard_normal(shape, np.float32)
-
-
-def judged_on_device(made: Made, oracle: "Oracle | None", order: Order) -> Judgement:
-    """The engine's answers on its device beside the checkpoint's, and why they refuse it."""
-    if oracle is None or made.outputs is None:
-        return NOT_RUN[order.flavor], ()
-    from vlm_export.parity import parity_of, reason_of
-
-    first, count = oracle.trials[0], min(len(made.outputs), len(oracle.trials[0].pixels))
-    asked = replace(first, pixels=first.pixels[:count], truth=first.truth[:count])
-    try:
-        parity = parity_of(asked, made.outputs[:count], order.precision)
-    except CheckFailed as error:
-        return Absent("the engine gave no outputs that can be compared"), (str(error),)
-    return (parity,), () if parity.passed else (reason_of(parity),)
+    return questions_of(shop.oracle, shop.checkpoint.backbone, order, shop.place.calls)
 
 
 def written(
@@ -257,7 +226,6 @@ def engine_manifest(
     wanted: Wanted,
 ) -> ArtifactManifest:
     """What is unlike the manifest of the ONNX file that the engine was built from."""
-    parity, refused = judged
     return replace(
         graph,
         artifact=name,
@@ -267,10 +235,10 @@ def engine_manifest(
         batch_min=wanted.batches[0],
         batch_max=wanted.batches[-1],
         files=tuple(FileEntry(file.name, file.stat().st_size, sha256_of(file)) for file in files),
-        device_parity=parity,
-        accuracy=Absent("the engine was not run on the validation set"),
+        device_parity=judged.parity,
+        accuracy=judged.accuracy,
         engine=made.built.record,
-        refused=refused,
+        refused=judged.refused,
         options=recipe.options,
         build_s=made.built.record.build_s[made.built.record.chosen],
         not_reproducible=(NOT_REPRODUCIBLE[wanted.flavor],),

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 from vlm_export.graph import opset_of
+from vlm_export.tensorrt.trtexec import numbers
 from vlm_targets.catalogue import Target, target_named
 
 if TYPE_CHECKING:
@@ -90,11 +91,6 @@ def operators_of(model: "Model") -> set[str]:
     """The operators of a graph, of the graphs inside its nodes, and of its functions."""
     bodies = [model.graph.node, *(function.node for function in model.functions)]
     return {node.op_type for body in bodies for node in _nodes(body)}
-
-
-def numbers(version: str) -> tuple[int, ...]:
-    """(8, 2, 1) of "8.2.1"."""
-    return tuple(map(int, version.split(".")))
 
 
 def _gate(reader: str, takes: Reader, without: tuple[str, ...]) -> Gate:

@@ -35,6 +35,7 @@ class Trial:
     batch: int  # images in one call of the exported model
     yardsticks: Mapping[str, float]  # by precision, the largest difference of a logit; may be NaN or infinite
     compared: Literal["logits", "probabilities"] = "logits"
+    printing: float = 0.0  # how far the exported model's outputs may be off because they came as text
 
 
 def parity_of(trial: Trial, outputs: Logits, precision: str) -> Parity:
@@ -58,12 +59,15 @@ def parity_of(trial: Trial, outputs: Logits, precision: str) -> Parity:
 
 
 def tolerance_of(trial: Trial, precision: str) -> float:
-    """The largest difference of a logit that rounding explains. Raises CheckFailed where rounding breaks it."""
+    """The largest difference of a logit that rounding, and printing, explain.
+
+    Raises CheckFailed where rounding breaks the checkpoint.
+    """
     scale = float(np.sqrt(np.mean(trial.truth**2)))
     yardstick = trial.yardsticks[precision]
     if not np.isfinite(yardstick):
         raise CheckFailed(f"on {trial.origin} the checkpoint itself overflows in {precision.upper()}")
-    return max(LEAST * scale, min(FACTORS[precision] * yardstick, CAPS[precision] * scale))
+    return max(LEAST * scale, min(FACTORS[precision] * yardstick, CAPS[precision] * scale)) + trial.printing
 
 
 def check_comparable(trial: Trial, outputs: Logits) -> None:

@@ -23,3 +23,4 @@ class Place:
 
     identity: Identity
     build: Callable[[Path, TensorSpec, Order, Images, Tell], Made]  # from an ONNX file, and what it takes
+    calls: int = 1  # in which it runs an engine on its images, each with the largest batch at most

@@ -3,7 +3,7 @@
 from importlib import import_module
 from typing import Any
 
-_HOMES = {"Request": "rows", "measure": "session"}
+_HOMES = {"Request": "rows", "measure": "measuring"}
 __all__ = [*_HOMES]
 
 

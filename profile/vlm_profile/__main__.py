@@ -3,13 +3,15 @@
 import argparse
 import sys
 from collections.abc import Sequence
+from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from vlm_contract.console import CHECK_SAID_NO, DONE, LiveLine, Outcome, Parser, printable, run_command
+from vlm_contract.console import CHECK_SAID_NO, DONE, LiveLine, Outcome, Parser, run_command
 
 if TYPE_CHECKING:
     from vlm_contract.measurement import Measurement
+    from vlm_profile.fleet import Member
     from vlm_profile.protocol import Protocol
     from vlm_profile.rows import Auto, Request
     from vlm_profile.session import Measured
@@ -17,60 +19,101 @@ if TYPE_CHECKING:
 
 _SECONDS = {"s": 1, "m": 60, "h": 3600}
 FIGURES = ("latency", "throughput", "memory", "cold_start", "pacing", "sustained", "energy", "temperature")
-EPILOG = """vlm-profile doctor says what this machine is and what would spoil a measurement; vlm-profile compare OLD NEW
-compares results; vlm-profile selftest measures workers whose truth is known."""
+EPILOG = """\
+examples:
+  vlm-profile                                  all artifacts, on this machine
+  vlm-profile --target jetson                  estimated: no board was named
+  vlm-profile --target jetson --host me@board  measured there, over SSH
+  vlm-profile --target jetson,rpi5 --host me@a,me@b
+
+other commands, each with --help:
+  vlm-profile targets [show NAME]  known devices, and what is known of each
+  vlm-profile doctor               this machine, and what would spoil figures
+  vlm-profile compare OLD NEW      what changed; also a gate for CI
+  vlm-profile selftest             measures workers of known speed
+"""
+# A first word that is a command of its own: its module, which holds NAME_parser() and NAME_command(options).
+COMMANDS = {
+    "targets": "vlm_profile.targets_command",
+    "doctor": "vlm_profile.doctor",
+    "compare": "vlm_profile.comparing.gate",
+    "selftest": "vlm_profile.selftest",
+}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     words = list(sys.argv[1:] if arguments is None else arguments)
-    if words[:1] == ["doctor"]:
-        from vlm_profile.doctor import doctor_command
-
-        asked = Parser("vlm-profile doctor", "What this machine is, and what would spoil a measurement on it.")
-        return run_command(asked, doctor_command, words[1:])
-    if words[:1] == ["compare"]:
-        from vlm_profile.comparing.gate import compare_command, compare_parser
-
-        return run_command(compare_parser(), compare_command, words[1:])
-    if words[:1] == ["selftest"]:
-        from vlm_profile.selftest import selftest_command, selftest_parser
-
-        return run_command(selftest_parser(), selftest_command, words[1:])
-    if words[:1] == ["targets"]:
-        from vlm_profile.targets_command import targets_command, targets_parser
-
-        return run_command(targets_parser(), targets_command, words[1:])
-    return run_command(parser(), profile, words)
+    if words and (name := words[0]) in COMMANDS:
+        module = import_module(COMMANDS[name])
+        return run_command(getattr(module, f"{name}_parser")(), getattr(module, f"{name}_command"), words[1:])
+    return run_command(parser(), lambda options: profile(options, words), words)
 
 
-def profile(options: argparse.Namespace) -> Outcome:
-    """Parse, measure, judge, print."""
+def profile(options: argparse.Namespace, words: Sequence[str]) -> Outcome:
+    """Parse, measure or estimate, judge, print."""
     from vlm_contract.workspace import Workspace
     from vlm_profile.comparing.budgets import budgets_from, document_of, judge_budgets, sentences_of
-    from vlm_profile.session import measure
+    from vlm_profile.fleet import measure_members, members_of
+    from vlm_profile.measuring import measure
+    from vlm_profile.printing import print_measured, say
 
     budgets = budgets_from(options.budget)
-    measured = measure(Workspace(options.workspace), request_of(options), LiveLine(quiet=options.quiet))
-    if not options.quiet:
-        print_tables(measured, show_invalid=options.show_invalid)
+    line = LiveLine(quiet=options.quiet)
+    members = members_of(options.target, options.host or "", options.fleet, options.target_file)
+    try:
+        if len(members) > 1:
+            measured, failed = measure_members(words, members, line, known=options.target_file)
+        else:
+            measured, failed = measure(Workspace(options.workspace), request_of(options, members[0]), line), ()
+    finally:
+        line.clear()
+    if not options.quiet and measured.records:
+        print_measured(measured, show_invalid=options.show_invalid)
+    for sentence in failed:
+        say(sentence, sys.stderr)
     judgements = judge_budgets(measured.records.values(), budgets)
     for sentence in sentences_of(judgements):
         print(sentence, file=sys.stdout if not options.quiet else sys.stderr)
-    valid = all(record.status == "valid" for record in measured.records.values())
-    summary = {**summary_of(measured, show_invalid=options.show_invalid), "budgets": document_of(judgements)}
+    valid = all(record.status == "valid" for record in measured.records.values()) and not failed
+    summary = {**summary_of(measured, show_invalid=options.show_invalid), "failed": failed}
+    summary["budgets"] = document_of(judgements)
     return Outcome(summary, DONE if valid and not any(each.missed for each in judgements) else CHECK_SAID_NO)
 
 
 def parser() -> Parser:
     parser = Parser(
-        "vlm-profile", "Measure artifacts on a device: latency, throughput, memory, each with verdicts.", epilog=EPILOG
+        "vlm-profile",
+        "Measure artifacts on a device: latency, throughput, memory, each with verdicts.",
+        commands=tuple(COMMANDS),
+        epilog=EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     what = parser.add_argument_group("what to measure")
     add = what.add_argument
-    add("--target", default="host", help="the device (default: host, this machine)")
+    add("--target", default="host", metavar="NAME,NAME",
+        help="the device (default: host, this machine); one out of reach is estimated, several run side by side",
+    )  # fmt: skip
+    add("--host", type=hosts, metavar="USER@BOARD,…",
+        help="where the target is reached over SSH, one for each: whatever ssh takes, a Host of ~/.ssh/config too",
+    )  # fmt: skip
+    add("--target-file", type=Path, action="append", default=[], metavar="PATH",
+        help="a target of your own, beside those in ~/.config/vlm-edge/targets")  # fmt: skip
+    add(
+        "--fleet",
+        type=Path,
+        metavar="PATH",
+        help="several boards, in place of --target and --host: a TOML file of [[board]] with target and host",
+    )
+    add("--power-mode", metavar="NAME", help="what to estimate for (default: the mode that the target starts in)")
+    add("--no-estimate", action="store_true", help="refuse a target that is out of reach")
     add("--artifact", type=Path, nargs="+", action="extend", default=[], metavar="PATH",
         help="artifact folders, runs or any ONNX files (default: all artifacts that no check refused)")  # fmt: skip
-    add("--runtime", default="auto", metavar="NAME,NAME", help="auto: the first that is usable here (default: auto)")
+    add(
+        "--runtime",
+        default="auto",
+        metavar="NAME,NAME",
+        help="what runs the model; auto: the first that can (default: auto)",
+    )
     add("--batch", type=batches, default=(1, 8), metavar="N,N",
         help="batches, one row each; auto: doubled until throughput gains nothing more (default: 1,8)")  # fmt: skip
     add("--threads", type=threads, metavar="N",
@@ -96,17 +139,23 @@ def parser() -> Parser:
     )
     add("--budget", action="append", default=[], metavar="'latency_ms_p99<=20'",
         help="what every row must keep; where one does not, the exit code is 1")  # fmt: skip
-    add("--seed", type=int, default=0, help="of the order of processes and of the inputs (default: 0)")
+    add("--lock-clocks", action="store_true", help="set a Jetson's clocks to their most meanwhile, and put them back")
+    add("--seed", type=int, default=0, metavar="N", help="draws the order of processes and the inputs (default: 0)")
     add("--again", action="store_true", help="measure anew what a stored valid result answers")
     add("--show-invalid", action="store_true", help="show the figures of invalid results too")
     return parser
 
 
-def request_of(options: argparse.Namespace) -> "Request":
+def request_of(options: argparse.Namespace, member: "Member") -> "Request":
     from vlm_profile.rows import Request
 
     return Request(
-        target=options.target,
+        target=member.target,
+        host=member.host,
+        target_files=tuple(options.target_file),
+        power_mode=options.power_mode,
+        lock_clocks=options.lock_clocks,
+        estimate=not options.no_estimate,
         artifacts=tuple(options.artifact),
         batches=options.batch,
         threads=options.threads,
@@ -138,27 +187,15 @@ def protocol_of(options: argparse.Namespace) -> "Protocol":
     return protocol.within(options.max_seconds) if options.max_seconds else protocol
 
 
-def print_tables(measured: "Measured", *, show_invalid: bool) -> None:
-    """The table, then every verdict with its next step; what was kept or left out goes to stderr."""
-    from vlm_profile.table import sentences_of, tables_of
-
-    print("\n\n".join(tables_of(measured.records.values(), show_invalid=show_invalid)))
-    for sentence in sentences_of(measured.records.values()):
-        print(sentence)
-    for sentence in measured.advice:
-        print(printable(sentence))
-    for sentence in measured.noise:
-        print(f"not quiet: {sentence}", file=sys.stderr)
-    for path in sorted(measured.kept):
-        print(f"kept: {path} ({measured.records[path].status}; --again measures it anew)", file=sys.stderr)
-    for sentence in measured.skipped:
-        print(f"skipped: {sentence}", file=sys.stderr)
-
-
 def summary_of(measured: "Measured", *, show_invalid: bool) -> dict[str, Any]:
     return {
         "measurements": [
-            {"file": str(path), "kept": path in measured.kept, **figures_of(record, show_invalid=show_invalid)}
+            {
+                "file": str(path),
+                "kept": path in measured.kept,
+                "out_of_reach": path in measured.out_of_reach,
+                **figures_of(record, show_invalid=show_invalid),
+            }
             for path, record in measured.records.items()
         ],
         "skipped": measured.skipped,
@@ -172,18 +209,19 @@ def figures_of(record: "Measurement", *, show_invalid: bool) -> dict[str, Any]:
     from vlm_contract.codec import encode
 
     row = {
+        "target": record.target,
+        "evidence": record.evidence,
+        "power_mode": encode(record.device.power_mode),
         "artifact": record.artifact.name,
-        "precision": record.artifact.precision,
-        "batch": record.setup.batch,
-        "threads": record.setup.threads,
-        "streams": record.setup.streams,
-        "fps": encode(record.setup.fps),
+        "precision": encode(record.artifact.precision),
+        **{name: encode(getattr(record.setup, name)) for name in ("batch", "threads", "streams", "fps")},
         "scope": record.setup.scope,
-        "runtime": record.runtime.name,
+        "runtime": encode(record.runtime.name),
         "options": record.setup.options,
         "mode": record.settings["mode"],
         "status": record.status,
         "verdicts": encode(record.verdicts),
+        "estimate": encode(record.estimate),
     }
     if record.status == "valid" or show_invalid:
         row |= {part: encode(getattr(record, part)) for part in FIGURES}
@@ -200,6 +238,13 @@ def threads(text: str) -> "int | Auto":
 
 def sizes(text: str) -> tuple[int, ...]:
     return tuple(dict.fromkeys(_positive(word) for word in text.split(",")))
+
+
+def hosts(text: str) -> str:
+    """An empty one is a variable of the shell that holds nothing: no estimate may stand in for what it should name."""
+    if not text.strip(", "):
+        raise argparse.ArgumentTypeError(f"{text!r} names no board; expected USER@BOARD")
+    return text
 
 
 def duration(text: str) -> float:

@@ -8,11 +8,10 @@ from pathlib import Path
 from typing import Any
 
 from vlm_contract.codec import Absent, encode, known
-from vlm_contract.console import CHECK_SAID_NO, DONE, Outcome, plain_table, printable
+from vlm_contract.console import CHECK_SAID_NO, DONE, Outcome, Parser, plain_table, printable
 from vlm_contract.measurement import Device
 from vlm_profile.machine import Fault, faults_of, fingerprint_of
 from vlm_profile.preflight import preflight
-from vlm_profile.rows import version_or_nothing
 from vlm_profile.runtimes import runtimes
 from vlm_targets.host import device_of
 
@@ -41,6 +40,10 @@ class Diagnosis:
     noise: tuple[str, ...]  # one second's look
 
 
+def doctor_parser() -> Parser:
+    return Parser("vlm-profile doctor", "What this machine is, and what would spoil a measurement on it.")
+
+
 def doctor_command(options: argparse.Namespace) -> Outcome:
     """Look, print; exit code 1 where no runtime can be used."""
     diagnosis = diagnose()
@@ -57,7 +60,7 @@ def diagnose(root: Path = Path("/")) -> Diagnosis:
     return Diagnosis(
         device=device,
         state=fingerprint_of(root),
-        runtimes=tuple(Usable(k.name, k.formats, version_or_nothing(k), k.unusable()) for k in kinds),
+        runtimes=tuple(Usable(k.name, k.formats, k.version(), k.unusable()) for k in kinds),
         sensors=looked.values,
         faults=tuple(faults_of(device, root)),
         noise=looked.sentences,

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from math import inf
 
-from vlm_contract.codec import Absent
+from vlm_contract.codec import Absent, known
 from vlm_contract.measurement import Energy, Repetition, Setup, Temperature
 
 SECONDS_MIN = 10.0  # of measured loops; shorter integrals say little
@@ -36,7 +36,7 @@ def energy_of(repetitions: Sequence[Repetition], setup: Setup, idle_w: Mapping[s
     power_w = joules[key] / seconds
     if above[key] <= 0:
         return Absent(f"the mean of {power_w:.2f} W is not above the {idle_w[key]:.2f} W of the idle machine")
-    images = setup.batch * sum(len(repetition.samples_ns) for repetition in repetitions)
+    images = known(setup.batch) * sum(len(repetition.samples_ns) for repetition in repetitions)
     return Energy(1e3 * above[key] / images, power_w, idle_w[key], key.removeprefix(POWER), seconds)
 
 

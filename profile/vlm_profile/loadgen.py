@@ -39,7 +39,7 @@ def spec_of(
 ) -> Spec:
     """What LoadGen is to drive: the very worker that a measurement is of."""
     limit = max(8 * 2**30, known(measured.device.memory_bytes))
-    setup, runtime = measured.setup, measured.runtime.name
+    setup, runtime = measured.setup, known(measured.runtime.name)
     return Spec(runtime, str(model), setup, limit, os.getpid(), inputs, protocol, seed, order=0, attempt=1)
 
 

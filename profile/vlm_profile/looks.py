@@ -49,7 +49,7 @@ class Looks:
     def trial_of(self, row: Row, protocol: Protocol) -> Trial:
         """Raises VlmError where a dimension of its inputs is not known."""
         look = self.at(row)
-        inputs = resolved(look.inputs, row.setup.batch, self.request.input_shapes)
+        inputs = resolved(look.inputs, known(row.setup.batch), self.request.input_shapes)
         return Trial(row, inputs, look.runtime, look.versions, protocol, self.place.device)
 
     def rate(self, row: Row) -> float | None:
@@ -60,7 +60,7 @@ class Looks:
         except WorkerFailed:
             return None
         assert isinstance(found, Repetition)
-        return row.setup.batch * len(found.samples_ns) / found.measure_s
+        return known(row.setup.batch) * len(found.samples_ns) / found.measure_s
 
     def only_batch(self, row: Row) -> int | None:
         """The batch that the model fixes."""
@@ -71,7 +71,7 @@ def look_timeouts(row: Row) -> Mapping[str, float]:
     """Short ones for a model with a loop, which may never end; on a GPU the first inference may build an engine."""
     if not row.subject.may_not_end or row.runtime.device != "cpu":
         return TIMEOUT_S
-    return TIMEOUT_S | {"load": 4.0 + row.subject.used.bytes / LOADED_BYTES_PER_S, "first": 4.0}
+    return TIMEOUT_S | {"load": 4.0 + known(row.subject.used.bytes) / LOADED_BYTES_PER_S, "first": 4.0}
 
 
 def spec_of(row: Row, inputs: tuple[TensorSpec, ...], protocol: Protocol, request: Request, place: Place) -> Spec:

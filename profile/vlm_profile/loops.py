@@ -4,8 +4,8 @@ import time
 from array import array
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
-from itertools import islice
+from dataclasses import dataclass, field, replace
+from itertools import islice, repeat
 from statistics import median
 from threading import Barrier, BrokenBarrierError, Event, Thread
 from typing import Any
@@ -59,10 +59,13 @@ class Watch:
 
 
 def warm_up(run: Run, feeds: Iterator[Feed], protocol: Protocol, seconds: float, clock: Clock) -> "array[int]":
-    """Run for `seconds` at least, then until the medians of two windows in a row agree; the samples, in nanoseconds."""
+    """Run for `seconds` at least, then until the medians of two windows in a row agree; the samples, in nanoseconds.
+
+    The end of the first `seconds` is such a window too.
+    """
     last = clock() + round(protocol.warmup_s_max * 1e9)
     samples = for_seconds(run, feeds, protocol.warmup_iterations, seconds, last, clock)
-    before = None
+    before = _median_of_last(samples, protocol)
     while clock() < last:
         window = for_seconds(run, feeds, protocol.warmup_window_iterations, protocol.warmup_window_s, last, clock)
         samples.extend(window)
@@ -71,6 +74,16 @@ def warm_up(run: Run, feeds: Iterator[Feed], protocol: Protocol, seconds: float,
             break
         before = now
     return samples
+
+
+def _median_of_last(samples: "array[int]", protocol: Protocol) -> float | None:
+    """Over as many samples as make a window; None where they are too few for one."""
+    window_ns = 0
+    for count, ns in enumerate(reversed(samples), 1):
+        window_ns += ns
+        if window_ns >= protocol.warmup_window_s * 1e9 and count >= protocol.warmup_window_iterations:
+            return median(samples[-count:])
+    return None
 
 
 def for_seconds(
@@ -129,16 +142,18 @@ def side_by_side(
     look: Callable[[], Counters] = read_counters,
     after: Callable[[Feed, Any], None] = lambda feed, outputs: None,
 ) -> Samples:
-    """As many calls at a time as there are iterators of feeds, each in a thread of its own; one list of samples.
+    """As many calls at a time as there are iterators of feeds, each in a thread of its own.
 
-    `after` is given each thread's last feed and outputs.
+    The samples of all are one list, in the order in which the calls ended. `after` is given each thread's last feed and
+    outputs.
     """
-    streams = [array("q") for _ in feeds]
+    streams = [(array("q"), array("q")) for _ in feeds]  # of each call, its nanoseconds and its end
     last: list[tuple[Feed, Any]] = []
     go, stop, failures = Event(), Event(), list[BaseException]()
     warm = Barrier(len(feeds) + 1)
 
-    def stream(samples: "array[int]", own: Iterator[Feed]) -> None:
+    def stream(kept: "tuple[array[int], array[int]]", own: Iterator[Feed]) -> None:
+        samples, ends = kept
         try:
             for feed in islice(own, protocol.warmup_iterations):  # what a runtime makes for each thread is made here
                 outputs = run(feed)
@@ -148,7 +163,9 @@ def side_by_side(
                 feed = next(own)
                 start = clock()
                 outputs = run(feed)
-                samples.append(clock() - start)
+                end = clock()
+                samples.append(end - start)
+                ends.append(end)
             last.append((feed, outputs))
         except Exception as error:  # noqa: BLE001 (the exceptions of runtimes share no base; raised again below)
             failures.append(error)
@@ -162,7 +179,7 @@ def side_by_side(
         warm.wait()
     watch = Watch(protocol, clock, look)
     go.set()
-    while not stop.wait(protocol.context_s) and not watch.enough(sum(map(len, streams)), clock()):
+    while not stop.wait(protocol.context_s) and not watch.enough(sum(len(samples) for samples, _ in streams), clock()):
         pass
     stop.set()
     for thread in threads:
@@ -172,7 +189,20 @@ def side_by_side(
         raise next((each for each in failures if not isinstance(each, BrokenBarrierError)), failures[0])
     for feed, outputs in last:
         after(feed, outputs)
-    return Samples(array("q", [ns for samples in streams for ns in samples]), (end - watch.begin) / 1e9, watch.context)
+    ended = sorted((at, ns) for samples, ends in streams for ns, at in zip(samples, ends, strict=True))
+    return Samples(array("q", [ns for _, ns in ended]), (end - watch.begin) / 1e9, watch.context)
+
+
+def one_input(run: Run, feed: Feed, streams: int, protocol: Protocol, clock: Clock) -> "array[int]":
+    """Nanoseconds of calls with one input again and again, as many at a time as in the loop that they follow."""
+    seconds, most_s = protocol.repeated_s, 4 * protocol.repeated_s
+    if streams == 1:
+        last = clock() + round(most_s * 1e9)
+        return for_seconds(run, repeat(feed), protocol.iterations_slow, seconds, last, clock)
+    short = replace(
+        protocol, iterations=protocol.iterations_slow, measure_s=seconds, measure_s_max=most_s, context_s=seconds / 4
+    )
+    return side_by_side(run, [repeat(feed) for _ in range(streams)], short, clock).ns
 
 
 def at_frame_rate(

@@ -2,7 +2,7 @@
 
 import os
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import fmean
@@ -21,6 +21,7 @@ from vlm_profile.sensors.pi import KEY as PI_BITS
 from vlm_profile.sensors.pi import NOW as PI_NOW
 
 LOOK_S, READINGS = 1.0, 5
+DEVICES = ("cpu", "cuda")  # that a runtime may compute on
 
 Disturbance = tuple[str, float, float]  # in words, what was found, and its limit
 
@@ -44,9 +45,13 @@ def wait_until_quiet(
     line: LiveLine,
     look: Callable[[], Preflight] | None = None,
     clock: Callable[[], float] = time.monotonic,
+    devices: Collection[str] = DEVICES,
 ) -> Preflight:
-    """Look again until the machine is quiet, for at most so many seconds; the last look, quiet or not."""
-    look = look or preflight
+    """Look again until the machine is quiet, for at most so many seconds; the last look, quiet or not.
+
+    `devices` are those that the rows compute on: who else uses a GPU does not concern those of the CPU.
+    """
+    look = look or (lambda: preflight(devices=devices))
     end = clock() + seconds
     while not (seen := look()).quiet and clock() < end:
         line.show(f"waiting for a quiet machine, at most {end - clock():.0f} s more: {seen.sentences[0]}")
@@ -57,8 +62,9 @@ def preflight(
     root: Path = Path("/"),
     sleep: Callable[[float], None] = time.sleep,
     clock: Callable[[], float] = time.monotonic,
+    devices: Collection[str] = DEVICES,
 ) -> Preflight:
-    """One second's look."""
+    """One second's look, for rows on these devices."""
     found, proc, sys = sensors(root), root / "proc", root / "sys"
     read_all(found)  # those that count energy say nothing at the first look
     try:
@@ -68,10 +74,10 @@ def preflight(
     except OSError as error:
         return Preflight((f"the kernel's counters cannot be read: {error}",), {}, Absent("nothing was read"))
     pressure = {what: total_s - waited[what] for what, total_s in _waited_s(proc).items()}
-    looks = (*_by_others(seen, proc), *_waiting(seen, pressure, proc), *_sensed(readings[-1]))
+    looks = (*_by_others(seen, proc), *_waiting(seen, pressure, proc), *_sensed(readings[-1], devices))
     sentences = tuple(f"{text} (limit: {limit:g})" for text, found, limit in looks if found > limit)
-    fingerprint = {**fingerprint_of(root), **_hottest(readings[-1])}
-    return Preflight(sentences, fingerprint, _idle_w(readings, quiet=not sentences), readings[-1])
+    fingerprint = {**fingerprint_of(root), **hottest_in(readings[-1])}
+    return Preflight(sentences, fingerprint, idle_w_of(readings, quiet=not sentences), readings[-1])
 
 
 def _later(read: Callable[[], dict[str, float]], sleep: Callable[[float], None]) -> dict[str, float]:
@@ -96,17 +102,18 @@ def _waiting(seen: Context, waited_s: Mapping[str, float], proc: Path) -> Iterat
             yield f"for {percent:.0f} % of the time some task waited for {what}", percent, PRESSURE_PERCENT
 
 
-def _sensed(values: Mapping[str, float]) -> Iterator[Disturbance]:
-    gpu = max((value for key, value in values.items() if key.startswith("gpu_processes ")), default=0.0)
-    yield f"{gpu:.0f} processes compute on the GPU", gpu, 0
-    reasons = [int(value) & THERMAL for key, value in values.items() if key.startswith("gpu_throttle_bits ")]
-    hot = max(reasons, default=0)
-    yield f"the GPU's driver says {hot:#x}: it slows down for heat or for its power supply", hot, 0
+def _sensed(values: Mapping[str, float], devices: Collection[str]) -> Iterator[Disturbance]:
+    if "cuda" in devices:
+        gpu = max((value for key, value in values.items() if key.startswith("gpu_processes ")), default=0.0)
+        yield f"{gpu:.0f} processes compute on the GPU", gpu, 0
+        reasons = [int(value) & THERMAL for key, value in values.items() if key.startswith("gpu_throttle_bits ")]
+        hot = max(reasons, default=0)
+        yield f"the GPU's driver says {hot:#x}: it slows down for heat or for its power supply", hot, 0
     bits = int(values.get(PI_BITS, 0)) & PI_NOW
     yield f"the Pi's firmware says {bits:#x}: under-voltage or throttled", bits, 0
 
 
-def _idle_w(readings: Sequence[Mapping[str, float]], *, quiet: bool) -> dict[str, float] | Absent:
+def idle_w_of(readings: Sequence[Mapping[str, float]], *, quiet: bool) -> dict[str, float] | Absent:
     keys = sorted({key for values in readings for key in values if key.startswith(POWER)})
     if not keys:
         return Absent("no power sensor was read")
@@ -115,7 +122,7 @@ def _idle_w(readings: Sequence[Mapping[str, float]], *, quiet: bool) -> dict[str
     return {key: fmean(values[key] for values in readings if key in values) for key in keys}
 
 
-def _hottest(values: Mapping[str, float]) -> dict[str, str]:
+def hottest_in(values: Mapping[str, float]) -> dict[str, str]:
     """Empty where nothing says how warm it is."""
     found = [(value, key.removeprefix(TEMPERATURE)) for key, value in values.items() if key.startswith(TEMPERATURE)]
     return {"hottest_c": "{:.1f} ({})".format(*max(found))} if found else {}

@@ -17,7 +17,7 @@ class Protocol:
     processes_max: int = 10  # further ones run until the interval is within `interval_percent`
     processes_sure: int = 5  # run whatever the time; later ones and retries only within `seconds_max`
     retries: int = 2  # of a contended process
-    seconds_max: float = 40.0  # a steady configuration needs about half
+    seconds_max: float = 40.0  # a steady configuration needs under half: docs/measuring.md has the arithmetic
 
     # Warm-up of a process, then windows until their medians agree.
     warmup_iterations: int = 3

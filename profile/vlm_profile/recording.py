@@ -7,6 +7,7 @@ from vlm_contract.card import Scalar
 from vlm_contract.codec import Absent, known
 from vlm_contract.measurement import Latency, Measurement, Throughput
 from vlm_profile.energy import energy_of, temperature_of
+from vlm_profile.places import Place
 from vlm_profile.preflight import Preflight
 from vlm_profile.protocol import Protocol
 from vlm_profile.rows import Request
@@ -15,12 +16,12 @@ from vlm_profile.trials import Trial
 from vlm_profile.verdicts import judge
 
 
-def measurement_of(trial: Trial, request: Request, target: str, before: Preflight) -> Measurement:
+def measurement_of(trial: Trial, request: Request, place: Place, before: Preflight) -> Measurement:
     """The record of a finished trial, judged."""
     row, protocol, repetitions = trial.row, trial.protocol, tuple(trial.repetitions)
     failed = Absent(f"a process failed: {trial.failure}") if trial.failure else None
     measurement = Measurement(
-        target=target,
+        target=place.target,
         evidence="measured",
         protocol=protocol.name,
         settings=settings_of(request, protocol),
@@ -30,7 +31,7 @@ def measurement_of(trial: Trial, request: Request, target: str, before: Prefligh
         setup=row.setup,
         latency=failed or latency_of(repetitions),
         throughput=failed or throughput_of(repetitions, row.setup),
-        memory=memory_of(repetitions, row.subject.used.bytes),
+        memory=memory_of(repetitions, known(row.subject.used.bytes), shared=place.shared_memory),
         cold_start=failed or cold_start_of(repetitions),
         pacing=failed or pacing_of(repetitions, row.setup),
         sustained=failed or sustained_of(repetitions, protocol),
@@ -74,4 +75,5 @@ def _environment(trial: Trial, before: Preflight) -> dict[str, str]:
 def settings_of(request: Request, protocol: Protocol) -> dict[str, Scalar]:
     """The rules, and what of the request shapes the work."""
     shapes = (f"{name}:{'x'.join(map(str, shape))}" for name, shape in sorted(request.input_shapes.items()))
-    return {**protocol.settings(), "seed": request.seed, "input_shapes": " ".join(shapes)}
+    locked = {"clocks_locked": True} if request.clocks_locked else {}  # as a key of its own: older records have none
+    return {**protocol.settings(), "seed": request.seed, "input_shapes": " ".join(shapes), **locked}

@@ -17,11 +17,11 @@ from vlm_contract.console import CHECK_SAID_NO, DONE, LiveLine, Outcome, Parser,
 from vlm_contract.measurement import Measurement
 from vlm_contract.workspace import Workspace
 from vlm_profile import loadgen
+from vlm_profile.measuring import measure
 from vlm_profile.protocol import QUICK, Protocol
 from vlm_profile.rows import Request
 from vlm_profile.runtimes import SELFTEST, runtimes
 from vlm_profile.runtimes import _selftest as known
-from vlm_profile.session import measure
 
 # One addition, opset 17: a model that every check of a file accepts. No runtime of the self-test reads it.
 MODEL = base64.b64decode(

@@ -1,7 +1,7 @@
 """Measuring: in which order, how often, and what is stored."""
 
 import random
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from itertools import count
@@ -15,16 +15,23 @@ from vlm_contract.files import locked
 from vlm_contract.measurement import Measurement
 from vlm_contract.workspace import Workspace
 from vlm_profile.looks import Looks, spec_of
-from vlm_profile.places import Place, ThisMachine
+from vlm_profile.places import Place
 from vlm_profile.preflight import Preflight
 from vlm_profile.process import TIMEOUT_S, WorkerFailed
 from vlm_profile.protocol import FULL
 from vlm_profile.recording import measurement_of, settings_of
-from vlm_profile.rows import HOST, Request, Row, check_runtimes, rows_of
-from vlm_profile.subjects import Subject, subjects_of
-from vlm_profile.sweeps import batches_worth_measuring, best_batch, best_threads, cliffs
+from vlm_profile.rows import Request, Row, check_runtimes, choices_at, rows_of
+from vlm_profile.runtimes import Runtime
+from vlm_profile.subjects import Subject, Trust, subjects_of
+from vlm_profile.sweeps import (
+    batches_worth_measuring,
+    best_batch,
+    best_threads,
+    cliffs,
+    kept_batches,
+    rows_worth_measuring,
+)
 from vlm_profile.trials import Trial
-from vlm_targets.catalogue import target_named
 
 
 @dataclass(frozen=True)
@@ -36,32 +43,28 @@ class Measured:
     skipped: tuple[str, ...]
     noise: tuple[str, ...]  # why the machine was not quiet before the first process
     advice: tuple[str, ...]  # what sweeps over batches and threads came to
-
-
-def measure(workspace: Workspace, request: Request, line: LiveLine | None = None) -> Measured:
-    """Measure every row of a request that no stored result answers, and store each as it is finished.
-
-    Raises VlmError where the request or a model is wrong; then nothing was measured. What ends badly later is a
-    `failed` record, and the others go on.
-    """
-    check_target(request.target)
-    return measure_at(ThisMachine(), workspace, request, line or LiveLine(quiet=True))
+    out_of_reach: frozenset[Path] = frozenset()  # of those that stood there: nothing measures their device anew
 
 
 def measure_at(place: Place, workspace: Workspace, request: Request, line: LiveLine) -> Measured:
-    """The same at a place that is reached. Raises VlmError."""
-    check_runtimes(request.runtime, place.runtimes)
-    subjects, passed_over = _runnable(subjects_of(workspace, request.artifacts, request.trusted), request, place)
+    """Measure every row of a request at a place, and store each as it is finished.
+
+    Raises VlmError where the request or a model is wrong; then nothing was measured.
+    """
+    check_runtimes(request.runtime, place)
+    gpu = place.device.gpu if place.address and isinstance(place.device.gpu, str) else None
+    trust = Trust(workspace, request.trusted, gpu)
+    subjects, passed_over = _runnable(subjects_of(workspace, request.artifacts, trust), request, place)
     with locked(workspace.root / "measurements" / (place.target if place.address else ""), "vlm-profile"):
         looks = Looks(request, place)
-        before = place.wait_until_quiet(request.wait_quiet_s, line) if request.batches == "auto" else None
+        before = _quiet(place, request, line, place.runtimes.values()) if request.batches == "auto" else None
         rows = [row for subject in subjects for row in _rows(workspace, request, subject, looks, line)]
         kept = {} if request.again else _kept(rows, request, place)
         trials, skipped = _opened([row for row in rows if row.path not in kept], looks)
         if not trials and not kept:
             hint = "--batch with the batch that the model takes" if skipped else "vlm-export, which makes ONNX files"
             raise VlmError(" ".join(passed_over + skipped), hint=hint)
-        before = before or (place.wait_until_quiet(request.wait_quiet_s, line) if trials else None)
+        before = before or (_quiet(place, request, line, [t.row.runtime for t in trials]) if trials else None)
         records = {**kept, **dict(_run(trials, request, place, before, line))}
     measured = {row.path: records[row.path] for row in rows if row.path in records}
     return Measured(
@@ -73,6 +76,11 @@ def measure_at(place: Place, workspace: Workspace, request: Request, line: LiveL
     )
 
 
+def _quiet(place: Place, request: Request, line: LiveLine, kinds: Iterable[type[Runtime]]) -> Preflight:
+    """Wait until nobody else uses what these runtimes compute on."""
+    return place.wait_until_quiet(request.wait_quiet_s, line, {kind.device for kind in kinds})
+
+
 def advice_on(request: Request, records: Sequence[Measurement]) -> Iterator[str]:
     """What the sweeps that were asked for came to."""
     yield from cliffs(records)
@@ -82,21 +90,11 @@ def advice_on(request: Request, records: Sequence[Measurement]) -> Iterator[str]
         yield from best_threads(records)
 
 
-def check_target(name: str) -> None:
-    """Raise VlmError unless the target is this machine."""
-    target = target_named(name)
-    if target.name != HOST:
-        raise VlmError(
-            f"This version measures this machine only, as {HOST!r}: it neither reaches {target.title} over SSH, "
-            "nor estimates for it, nor checks whether this machine is one.",
-            hint=f"--target {HOST}",
-        )
-
-
 def _runnable(subjects: Sequence[Subject], request: Request, place: Place) -> tuple[list[Subject], tuple[str, ...]]:
     """Of a whole workspace, what some runtime takes, and a sentence for each of the rest; all that was named."""
     named = request.runtime.split(",")
-    kinds = [kind for name, kind in place.runtimes.items() if name in named or named == ["auto"]]
+    kinds = [kind for name, kind in place.runtimes.items() if name in named]
+    kinds += choices_at(place) if "auto" in named else []
     takes = {name for kind in kinds for name in kind.formats if not place.unusable(kind)}
     runnable = [subject for subject in subjects if request.artifacts or subject.used.format in takes]
     rest = (subject.used for subject in subjects if subject not in runnable)
@@ -104,18 +102,26 @@ def _runnable(subjects: Sequence[Subject], request: Request, place: Place) -> tu
 
 
 def _rows(workspace: Workspace, request: Request, subject: Subject, looks: Looks, line: LiveLine) -> Iterator[Row]:
-    """The rows of one artifact; its batches are looked for where that is wanted."""
-    batches = request.batches
-    if batches == "auto":
-        first = next(rows_of(workspace, request, subject, (1,), looks.place))
-        only = looks.only_batch(first)
+    """The rows of one artifact; with each runtime, its batches are looked for where that is wanted."""
+
+    def rows_at(batches: Sequence[int]) -> Iterator[Row]:
+        return rows_of(workspace, request, subject, batches, looks.place)
+
+    def batches_for(scout: Row) -> Sequence[int]:
+        if only := looks.only_batch(scout):
+            return (only,)
 
         def rate(batch: int) -> float | None:
-            line.show(f"{subject.used.name}: which batches are worth measuring; a look at {batch}")
-            return looks.rate(replace(first, setup=replace(first.setup, batch=batch)))
+            line.show(f"{subject.used.name}  which batches are worth measuring; a look at {batch}")
+            return looks.rate(replace(scout, setup=replace(scout.setup, batch=batch)))
 
-        batches = batches_worth_measuring(rate) or (1,) if only is None else (only,)
-    yield from rows_of(workspace, request, subject, batches, looks.place)
+        version, device = looks.place.version(scout.runtime), looks.place.device
+        return kept_batches(scout, version, device, lambda: batches_worth_measuring(rate), again=request.again)
+
+    if request.batches == "auto":
+        yield from rows_worth_measuring(rows_at, batches_for)
+    else:
+        yield from rows_at(request.batches)
 
 
 def _kept(rows: Sequence[Row], request: Request, place: Place) -> dict[Path, Measurement]:
@@ -181,7 +187,7 @@ def _run(
             if not trial.wants_more():
                 line.clear()
                 assert before
-                measurement = measurement_of(trial, request, place.target, before)
+                measurement = measurement_of(trial, request, place, before)
                 write_record(measurement, trial.row.path)
                 yield trial.row.path, measurement
     line.clear()

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 from itertools import combinations, pairwise
 from statistics import fmean, median, stdev
 
-from vlm_contract.codec import Absent
+from vlm_contract.codec import Absent, known
 from vlm_contract.measurement import (
     ColdStart,
     Latency,
@@ -21,6 +21,10 @@ from vlm_profile.protocol import Protocol
 
 # Two-sided 95 % quantiles of Student's t for 1 to 9 degrees of freedom (NIST/SEMATECH e-Handbook, 1.3.6.7.2).
 T_95 = (12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262)
+SHARED = (
+    "one memory, which CPU and GPU share, so that no two peaks add up: device_peak_bytes is what of it could be given "
+    "less meanwhile, peak_rss_bytes "
+)
 STRETCHES = 16  # of a loop, whose medians show drift
 # The samples that a percentile needs, as MLPerf's LoadGen asks for them.
 SAMPLES_FOR = {90: 64, 95: 130, 99: 662}
@@ -65,7 +69,7 @@ def latency_of(repetitions: Sequence[Repetition]) -> Latency | Absent:
         outliers=_outliers(ordered),
         samples=len(ordered),
         processes=len(repetitions),
-        first_inference_ms=median(repetition.phases_s["first"] for repetition in repetitions) * 1e3,
+        first_inference_ms=_phase_s("first", repetitions, 1e3),
         cpu_ms_per_inference=_cpu_ms(repetitions, len(ordered)),
         device_ms_p50=_device_ms(repetitions),
     )
@@ -77,7 +81,7 @@ def throughput_of(repetitions: Sequence[Repetition], setup: Setup) -> Throughput
         return Absent(f"an interval between processes needs 2 of them; {len(repetitions)} ended well")
     if not isinstance(setup.fps, Absent):
         return Absent(f"frames came at {setup.fps:g} a second: what more could be done was not tried")
-    rates = [setup.batch * len(r.samples_ns) / r.measure_s for r in repetitions]
+    rates = [known(setup.batch) * len(r.samples_ns) / r.measure_s for r in repetitions]
     half = half_interval(rates)
     return Throughput(
         images_per_s=median(rates),
@@ -86,14 +90,15 @@ def throughput_of(repetitions: Sequence[Repetition], setup: Setup) -> Throughput
         batch=setup.batch,
         streams=setup.streams,
         threads=setup.threads,
-        obtained=f"images over the wall clock of {_loops(setup.streams)} without pauses",
+        obtained=f"images over the wall clock of {_loops(known(setup.streams))} without pauses",
     )
 
 
-def memory_of(repetitions: Sequence[Repetition], model_bytes: int) -> Memory:
+def memory_of(repetitions: Sequence[Repetition], model_bytes: int, *, shared: bool = False) -> Memory:
     """The largest peak over the processes, and its growth over the imported runtime.
 
-    A peak that cannot be one (not positive, or under half of the model's file) is absent.
+    A peak that cannot be one (not positive, or under half of the model's file) is absent. `shared`: whether a GPU uses
+    the CPU's memory.
     """
     peaks = [r.peak_rss_bytes for r in repetitions if isinstance(r.peak_rss_bytes, int)]
     growths = [
@@ -101,7 +106,7 @@ def memory_of(repetitions: Sequence[Repetition], model_bytes: int) -> Memory:
         for r in repetitions
         if isinstance(r.peak_rss_bytes, int) and isinstance(r.baseline_rss_bytes, int)
     ]
-    peak = _peak(max(peaks, default=None), model_bytes)
+    peak = _peak(max(peaks, default=None), repetitions, model_bytes)
     return Memory(
         peak_rss_bytes=peak,
         model_rss_bytes=_growth(peak, growths),
@@ -110,7 +115,8 @@ def memory_of(repetitions: Sequence[Repetition], model_bytes: int) -> Memory:
             source: max(r.by_source.get(source, 0) for r in repetitions)
             for source in sorted({source for r in repetitions for source in r.by_source})
         },
-        covers="the process's resident memory; model_rss_bytes is its growth over the imported runtime",
+        covers=f"{SHARED if shared else ''}the process's resident memory; model_rss_bytes is its growth over the "
+        "imported runtime",
     )
 
 
@@ -118,10 +124,9 @@ def cold_start_of(repetitions: Sequence[Repetition]) -> ColdStart | Absent:
     """From a fresh process to the first answer: medians."""
     if not repetitions:
         return Absent("no process ended well")
-    import_s, load_s, first_s = (
-        median(r.phases_s[phase] for r in repetitions) for phase in ("import", "load", "first")
-    )
-    return ColdStart(import_s, load_s, first_s)
+    phases = [_phase_s(phase, repetitions) for phase in ("import", "load", "first")]
+    seconds = [phase for phase in phases if not isinstance(phase, Absent)]
+    return ColdStart(*seconds) if len(seconds) == len(phases) else next(p for p in phases if isinstance(p, Absent))
 
 
 def pacing_of(repetitions: Sequence[Repetition], setup: Setup) -> Pacing | Absent:
@@ -149,6 +154,11 @@ def sustained_of(repetitions: Sequence[Repetition], protocol: Protocol) -> Susta
             return Sustained(windows, settled, windows[first - 1].at_s if first else 0.0)
     unsettled = Absent(f"the last {least} of {len(windows)} windows are not within {within_percent:g} % of each other")
     return Sustained(windows, unsettled, unsettled)
+
+
+def counts_the_loop_alone(repetition: Repetition) -> bool:
+    """Whether the kernel's counters do: of a program that tells no first inference apart they count all it does."""
+    return "first" in repetition.phases_s
 
 
 def drift_percents(samples_ns: Sequence[int]) -> tuple[float, float]:
@@ -222,9 +232,16 @@ def _growth(peak: int | Absent, growths: Sequence[int]) -> int | Absent:
     return max(growths) if growths else Absent("no process knew its memory before the model was loaded")
 
 
-def _peak(peak: int | None, model_bytes: int) -> int | Absent:
+def _phase_s(phase: str, repetitions: Sequence[Repetition], scale: float = 1.0) -> float | Absent:
+    """The median of a phase's seconds, times a scale."""
+    seconds = [repetition.phases_s[phase] for repetition in repetitions if phase in repetition.phases_s]
+    return median(seconds) * scale if seconds else Absent(f"the phase {phase!r} is not told apart by this runtime")
+
+
+def _peak(peak: int | None, repetitions: Sequence[Repetition], model_bytes: int) -> int | Absent:
     if peak is None:
-        return Absent("no process read a memory counter")
+        reasons = [r.peak_rss_bytes.reason for r in repetitions if isinstance(r.peak_rss_bytes, Absent)]
+        return Absent(next(iter(reasons), "no process read a memory counter"))
     if peak <= 0 or peak < model_bytes / 2:
         return Absent(f"the counter said {peak} bytes, which the model's file of {model_bytes} bytes contradicts")
     return peak
@@ -247,4 +264,6 @@ def _outliers(ordered: Sequence[int]) -> int:
 def _cpu_ms(repetitions: Sequence[Repetition], samples: int) -> float | Absent:
     if not all(repetition.context for repetition in repetitions):
         return Absent("the kernel's counters could not be read")
+    if not all(map(counts_the_loop_alone, repetitions)):
+        return Absent("the counters are of a whole process, and not of the measured loop")
     return sum(window.cpu_s for repetition in repetitions for window in repetition.context) * 1e3 / samples

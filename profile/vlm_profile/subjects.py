@@ -13,7 +13,7 @@ from vlm_contract.errors import VlmError
 from vlm_contract.files import check_regular_file, sha256_of
 from vlm_contract.manifest import ArtifactManifest, Engine
 from vlm_contract.measurement import ArtifactUsed
-from vlm_contract.workspace import CARD_FILE, MANIFEST_FILE, WEIGHTS_FILE, Workspace
+from vlm_contract.workspace import CARD_FILE, MANIFEST_FILE, WEIGHTS_FILE, Workspace, default_workspace
 from vlm_profile.onnxfile.check import MODEL_LIMIT_BYTES, check_onnx_file
 
 ENGINE_SUFFIXES = (".engine", ".plan", ".trt")
@@ -36,6 +36,7 @@ class Trust:
 
     workspace: Workspace | None = None
     digests: Collection[str] = ()
+    gpu: str | None = None  # of a board, as trtexec there names it; None: this machine's
 
     def why_not(self, folder: Path, manifest: ArtifactManifest) -> str:
         """The end of a sentence that says why the artifact's engine is not loaded; empty where it may be."""
@@ -46,17 +47,17 @@ class Trust:
             return "it does not stand in the workspace that it was built in"
         if not isinstance(engine, Engine) or engine.flavor != "tensorrt" or not isinstance(engine.device, str):
             return "its manifest names no GPU of this kind of TensorRT"
-        here = gpu_here()
-        return "" if engine.device == here else f"it was built for {engine.device}; here is {here or 'no GPU'}"
+        there = gpu_here() if self.gpu is None else self.gpu
+        return "" if engine.device == there else f"it was built for {engine.device}; here is {there or 'no GPU'}"
 
 
-def subjects_of(workspace: Workspace, paths: Sequence[Path], trusted: Collection[str] = ()) -> tuple[Subject, ...]:
+def subjects_of(workspace: Workspace, paths: Sequence[Path], trust: Trust | None = None) -> tuple[Subject, ...]:
     """The models at `paths`, or every artifact of the workspace that no check refused. Raises VlmError.
 
-    An engine comes in the format "engine" only where it may be loaded; `trusted` are sha256s of others that may be.
-    One of the workspace that may not comes in a format that no runtime takes; one that was named is refused.
+    An engine comes in the format "engine" only where it may be loaded. One of the workspace that may not comes in a
+    format that no runtime takes; one that was named is refused.
     """
-    trust = Trust(workspace, trusted)
+    trust = trust or Trust(workspace)
     if paths:
         return tuple(dict.fromkeys(subject_at(located(workspace, path), trust) for path in paths))
     found = workspace.manifests()
@@ -100,10 +101,46 @@ def subject_at(path: Path, trust: Trust = Trust()) -> Subject:
             if path.is_dir() or path.name == manifest.files[0].name:
                 return _artifact(folder, manifest, trust)
         if path.is_dir():
-            raise VlmError(f"{path} holds no {MANIFEST_FILE}; expected an artifact's folder, a run's, or a model file.")
+            raise no_model_in(path)
         return _trusted_engine(path, trust) if path.suffix in ENGINE_SUFFIXES else _foreign(path)
     except OSError as error:
         raise VlmError(f"{path} cannot be read: {error.strerror}.", hint="check the path") from None
+
+
+def no_model_in(folder: Path) -> VlmError:
+    """The error for a folder that is neither an artifact nor a run; a workspace, or one of its parts, is named so."""
+    for root in (folder, folder.parent):
+        models = [*root.glob(f"artifacts/*/{MANIFEST_FILE}"), *root.glob(f"runs/*/{CARD_FILE}")]
+        names = [path.parent.name for path in sorted(models)]
+        if names and folder in (root, root / "artifacts", root / "runs"):
+            where = "" if root == default_workspace() else f" --workspace {root}"
+            return VlmError(
+                f"{folder} is {'' if folder == root else 'a folder of '}a workspace, and no model. It holds "
+                f"{listed(names)}; without --artifact all artifacts of a workspace are measured.",
+                hint=f"--artifact {names[0]}{where}",
+            )
+    return VlmError(f"{folder} holds no {MANIFEST_FILE}; expected an artifact's folder, a run's, or a model file.")
+
+
+def listed(names: Sequence[str], most: int = 5) -> str:
+    """The first of the names, and how many more there are."""
+    more = f" and {len(names) - most} more" if len(names) > most else ""
+    return ", ".join(names[:most]) + more
+
+
+def exported_from(subject: Subject, formats: Collection[str]) -> tuple[str, ...]:
+    """The artifacts that were exported from a run, beside it in its workspace, in one of these formats.
+
+    None of what is no run. For an error that says that a runtime takes no checkpoint: these it takes.
+    """
+    if subject.used.format != "checkpoint":
+        return ()
+    manifests = Workspace(subject.path.parent.parent).manifests().records.values()
+    return tuple(
+        manifest.artifact
+        for manifest in manifests
+        if manifest.run == subject.used.name and not manifest.refused and _format_of(manifest) in formats
+    )
 
 
 def manifest_in(folder: Path) -> ArtifactManifest:
@@ -145,12 +182,17 @@ def _artifact(folder: Path, manifest: ArtifactManifest, trust: Trust) -> Subject
     if manifest.format == "trt":
         if why := trust.why_not(folder, manifest):
             raise untrusted(path, why, digest)
-        return Subject(path, _used(manifest, "engine"), manifest.artifact)
+        return Subject(path, _used(manifest, _format_of(manifest)), manifest.artifact)
     found = check_onnx_file(path)
     for data in found.data_files:
         if described.get(data) != sha256_of(data):
             raise VlmError(f"{data} is not a file that the manifest beside it describes.", hint=remedy)
-    return Subject(path, _used(manifest, manifest.format), manifest.artifact, found.may_not_end)
+    return Subject(path, _used(manifest, _format_of(manifest)), manifest.artifact, found.may_not_end)
+
+
+def _format_of(manifest: ArtifactManifest) -> str:
+    """As runtimes name it."""
+    return "engine" if manifest.format == "trt" else manifest.format
 
 
 def _used(manifest: ArtifactManifest, kind: str) -> ArtifactUsed:

@@ -4,13 +4,15 @@ from collections.abc import Sequence
 from statistics import median
 
 from vlm_contract.measurement import Context, Reading
-from vlm_profile.sensors.nvml import IDLE, POWER_CAP, THERMAL
+from vlm_profile.sensors.nvml import IDLE, POWER_CAP, SET_BY_USER, THERMAL
 from vlm_profile.sensors.pi import KEY as PI_BITS
 from vlm_profile.sensors.pi import NOW as PI_NOW
 
-GPU_CLOCK_PERCENT = 75.0  # of its default, under which
+GPU_CLOCK_PERCENT = 75.0  # of its default or, as of a GeForce, which has none, of its highest
 GPU_SAMPLES_PERCENT = 10.0  # of readings, from which on a GPU is throttled
 CPU_CLOCK_PERCENT = 90.0  # of its start
+# An idle GPU is slow because nobody asks for more, and none reaches its highest clock under a limit that was set.
+NOT_ITS_HIGHEST = IDLE | POWER_CAP | SET_BY_USER
 _PI_BITS = ("under-voltage", "its frequency capped", "throttled", "at the soft temperature limit")
 
 
@@ -47,22 +49,34 @@ def _pi(readings: Sequence[Reading]) -> str:
 def _gpu(readings: Sequence[Reading]) -> str:
     if any(int(bits) & THERMAL for bits in _values(readings, "gpu_throttle_bits ")):
         return "the GPU slowed down for heat or for its power supply"
+    return _slow_clock(readings, "default", excused=IDLE) or _slow_clock(readings, "highest", excused=NOT_ITS_HIGHEST)
+
+
+def _slow_clock(readings: Sequence[Reading], kind: str, *, excused: int) -> str:
+    """How often the clock was far under the GPU's own of this kind; readings with one of the bits `excused` aside."""
     pairs = [
         (clock, usual)
         for reading in readings
         for key, clock in reading.values.items()
-        if key.startswith("gpu_mhz ") and (usual := _default_at_work(reading, key.removeprefix("gpu_mhz ")))
+        if key.startswith("gpu_mhz ") and (usual := _usual(reading, key.removeprefix("gpu_mhz "), kind, excused))
     ]
     slow = sum(clock < usual * GPU_CLOCK_PERCENT / 100 for clock, usual in pairs)
     if not pairs or slow <= len(pairs) * GPU_SAMPLES_PERCENT / 100:
         return ""
-    return f"the GPU's clock was under {GPU_CLOCK_PERCENT:g} % of its default in {slow} of {len(pairs)} readings"
+    named = f"{kind}, {pairs[0][1]:.0f} MHz,"
+    return f"the GPU's clock was under {GPU_CLOCK_PERCENT:g} % of its {named} in {slow} of {len(pairs)} readings"
 
 
-def _default_at_work(reading: Reading, index: str) -> float:
-    """The default clock of a GPU; 0 where it has none, or is idle: clocks then fall because nobody asks for more."""
-    idle = int(reading.values.get(f"gpu_throttle_bits {index}", 0)) & IDLE
-    return 0.0 if idle else reading.values.get(f"gpu_mhz_default {index}", 0.0)
+def _usual(reading: Reading, index: str, kind: str, excused: int) -> float:
+    """The clock that a GPU is measured by; 0 where it names none of the kind, or the driver says why it is lower.
+
+    A GPU that has a default is held to that: its highest clock is not promised.
+    """
+    if int(reading.values.get(f"gpu_throttle_bits {index}", 0)) & excused:
+        return 0.0
+    if kind == "highest" and f"gpu_mhz_default {index}" in reading.values:
+        return 0.0
+    return reading.values.get(f"gpu_mhz_{kind} {index}", 0.0)
 
 
 def _values(readings: Sequence[Reading], begins: str) -> list[float]:

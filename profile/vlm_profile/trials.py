@@ -42,7 +42,7 @@ class Trial:
         repetition = findings.repetition
         self.runtime = findings.runtime
         self.seconds.append(seconds)
-        contended = contention(repetition, self.row.setup, self.device, self.protocol)
+        contended = repetition.context and contention(repetition, self.row.setup, self.device, self.protocol)
         if contended and self.attempt <= self.protocol.retries and self._fits():
             self.attempt += 1
             return

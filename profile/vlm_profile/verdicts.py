@@ -1,13 +1,15 @@
 """Every rule by which a result is refused or doubted. Each says what was seen, the limit, and the next step."""
 
+from collections.abc import Sequence
 from statistics import fmean, median
 
 from vlm_contract.codec import Absent, known
 from vlm_contract.measurement import Device, Measurement, Reading, Repetition, Setup, Verdict
 from vlm_profile.protocol import Protocol
-from vlm_profile.runtimes import runtimes
+from vlm_profile.runtimes import Runtime, runtimes
 from vlm_profile.statistics import drift_percents
 from vlm_profile.throttling import CPU_CLOCK_PERCENT, GPU_CLOCK_PERCENT, cpu_clock_fell, power_capped, throttled
+from vlm_profile.trtexec.rules import warn_if_host_bound
 
 
 def judge(measurement: Measurement, protocol: Protocol, *, failure: str = "") -> tuple[Verdict, ...]:
@@ -22,6 +24,7 @@ def judge(measurement: Measurement, protocol: Protocol, *, failure: str = "") ->
         check_threads(measurement),
         check_zero_memory(measurement),
         check_little(measurement, protocol),
+        warn_if_host_bound(measurement) if self_timed(measurement) else None,
         check_contended(measurement, protocol),
         warn_if_neighbours(measurement, protocol),
         check_throttled(measurement, protocol),
@@ -77,7 +80,7 @@ def check_cached(measurement: Measurement, protocol: Protocol) -> Verdict | None
     setup, device = measurement.setup, measurement.device
     quiet = [r for r in measurement.repetitions if r.repeated_ns and not contention(r, setup, device, protocol)]
     pairs = [(median(r.repeated_ns), median(r.samples_ns)) for r in quiet]
-    if not pairs or protocol.soak_s or isinstance(setup.fps, float) or setup.streams > 1:
+    if not pairs or protocol.soak_s or isinstance(setup.fps, float):
         return None
     percent = 100 * (1 - median(repeated / varied for repeated, varied in pairs))
     if percent <= protocol.cached_percent:
@@ -108,7 +111,7 @@ def check_fallback(measurement: Measurement) -> Verdict | None:
 def check_threads(measurement: Measurement) -> Verdict | None:
     """`threads`: more threads ran than were asked for, or on other CPUs."""
     setup = measurement.setup
-    allowed = known(setup.threads) * setup.streams
+    allowed = known(setup.threads) * known(setup.streams)
     seen = max((r.threads_seen for r in measurement.repetitions if isinstance(r.threads_seen, int)), default=0)
     asked = setup.options.get("cpus")
     elsewhere = [r.cpus for r in measurement.repetitions if asked and ",".join(map(str, r.cpus)) != asked]
@@ -124,9 +127,12 @@ def check_threads(measurement: Measurement) -> Verdict | None:
 
 
 def check_zero_memory(measurement: Measurement) -> Verdict | None:
-    """`zero_memory`: no believable peak; the field is absent, the other figures stand."""
+    """`zero_memory`: no believable peak; the field is absent, the other figures stand.
+
+    Of a program of its own nobody reads one: its record says so, and that is no fault of this machine.
+    """
     peak = measurement.memory.peak_rss_bytes
-    if not isinstance(peak, Absent):
+    if not isinstance(peak, Absent) or self_timed(measurement):
         return None
     return Verdict(
         code="zero_memory",
@@ -147,14 +153,15 @@ def check_little(measurement: Measurement, protocol: Protocol) -> Verdict | None
     if isinstance(throughput, Absent) or not measurement.repetitions:
         return None
     mean_s = median(fmean(repetition.samples_ns) for repetition in measurement.repetitions) / 1e9
-    ratio = throughput.images_per_s * mean_s / (setup.batch * setup.streams)
-    if protocol.little_low <= ratio <= protocol.little_high:
+    ratio = throughput.images_per_s * mean_s / (known(setup.batch) * known(setup.streams))
+    low = 0.0 if self_timed(measurement) else protocol.little_low  # its clock leaves the host's part out: `host_bound`
+    if low <= ratio <= protocol.little_high:
         return None
     return Verdict(
         code="little",
         level="invalid",
         seen=f"throughput × mean latency / batch is {ratio:.2f}",
-        limit=f"{protocol.little_low:g} to {protocol.little_high:g}",
+        limit=f"{low:g} to {protocol.little_high:g}",
         next_step="When it is quieter, the same command with --again; under 3 µs a model is too short for this loop.",
     )
 
@@ -164,7 +171,8 @@ def check_contended(measurement: Measurement, protocol: Protocol) -> Verdict | N
 
     A warning where a GPU computes.
     """
-    seen = [contention(r, measurement.setup, measurement.device, protocol) for r in measurement.repetitions]
+    looked_at = [r for r in measurement.repetitions if r.context or not self_timed(measurement)]
+    seen = [contention(r, measurement.setup, measurement.device, protocol) for r in looked_at]
     contended = [text for text in seen if text]
     if not contended:
         return None
@@ -174,7 +182,7 @@ def check_contended(measurement: Measurement, protocol: Protocol) -> Verdict | N
         seen=f"{contended[0]} ({len(contended)} of {len(seen)} processes)",
         limit=f"run-queue wait {protocol.run_queue_wait_percent:g} %, foreign CPU {protocol.foreign_cpu_percent:g} %, "
         f"steal {protocol.steal_percent:g} %",
-        next_step="Stop what else runs on this machine, or take fewer --threads; then the same command with --again.",
+        next_step="Stop what else runs on that machine, or take fewer --threads; then the same command with --again.",
     )
 
 
@@ -183,7 +191,8 @@ def contention(repetition: Repetition, setup: Setup, device: Device, protocol: P
     if not repetition.context:
         return "the kernel's counters could not be read"
     context, wall_s = repetition.context, repetition.context[-1].at_s
-    wait = sum(window.run_queue_wait_s for window in context) / (wall_s * known(setup.threads) * setup.streams)
+    allowed_s = wall_s * known(setup.threads) * known(setup.streams)
+    wait = sum(w.run_queue_wait_s for w in context if not isinstance(w.run_queue_wait_s, Absent)) / allowed_s
     ours = len(repetition.cpus) or known(device.usable_cpus)
     foreign = sum(window.our_cpus_busy_s - window.cpu_s for window in context) / (wall_s * ours)
     steal = sum(window.steal_s for window in context) / (wall_s * known(device.cpus))
@@ -232,7 +241,8 @@ def check_throttled(measurement: Measurement, protocol: Protocol) -> Verdict | N
         code="throttled",
         level="invalid" if seen and not protocol.soak_s else "warning",
         seen=seen or "the driver's power limit held the GPU back",
-        limit=f"clocks at {GPU_CLOCK_PERCENT:g} % of a GPU's default, {CPU_CLOCK_PERCENT:g} % of a CPU's start",
+        limit=f"clocks at {GPU_CLOCK_PERCENT:g} % of a GPU's default (its highest, where it has no default), "
+        f"{CPU_CLOCK_PERCENT:g} % of a CPU's start",
         next_step="Cool the machine, or let it settle: --soak 10m shows where it does.",
     )
 
@@ -260,10 +270,20 @@ def check_gpu_shared(measurement: Measurement) -> Verdict | None:
     )
 
 
+def self_timed(measurement: Measurement) -> bool:
+    """Whether the runtime is a program that times its own loop."""
+    kind = _kind(measurement)
+    return kind is not None and kind.self_timed
+
+
 def on_gpu(measurement: Measurement) -> bool:
     """Whether the runtime computes on a GPU."""
-    kind = runtimes().get(measurement.runtime.name)
+    kind = _kind(measurement)
     return kind is not None and kind.device == "cuda"
+
+
+def _kind(measurement: Measurement) -> type[Runtime] | None:
+    return runtimes().get(known(measurement.runtime.name))
 
 
 def _meanwhile(repetition: Repetition) -> list[Reading]:
@@ -274,9 +294,11 @@ def _meanwhile(repetition: Repetition) -> list[Reading]:
 
 def check_drift(measurement: Measurement, protocol: Protocol) -> Verdict | None:
     """`drift`: latency moves over the measured loop, in the median process; a sustained run is expected to."""
-    if protocol.soak_s or measurement.setup.streams > 1 or not measurement.repetitions:
+    if protocol.soak_s or not measurement.repetitions:
         return None
-    slopes, quarters = zip(*(drift_percents(r.samples_ns) for r in measurement.repetitions), strict=True)
+    streams = known(measurement.setup.streams)
+    together = [_while_all_ran(repetition, streams) for repetition in measurement.repetitions]
+    slopes, quarters = zip(*map(drift_percents, together), strict=True)
     slope, quarter = median(slopes), median(quarters)
     if abs(slope) <= protocol.drift_slope_percent and abs(quarter) <= protocol.drift_quarter_percent:
         return None
@@ -287,6 +309,12 @@ def check_drift(measurement: Measurement, protocol: Protocol) -> Verdict | None:
         limit=f"±{protocol.drift_slope_percent:g} % and ±{protocol.drift_quarter_percent:g} %",
         next_step="Wait until clocks and temperature have settled, or ask for a sustained run: --soak 10m.",
     )
+
+
+def _while_all_ran(repetition: Repetition, streams: int) -> Sequence[int]:
+    """Without the last call of each of several streams: it ended beside fewer others, and sooner for that."""
+    samples = repetition.samples_ns
+    return samples if streams == 1 else samples[:-streams]
 
 
 def check_unstable(measurement: Measurement, protocol: Protocol) -> Verdict | None:
@@ -303,7 +331,8 @@ def check_unstable(measurement: Measurement, protocol: Protocol) -> Verdict | No
         level="invalid" if invalid else "warning",
         seen=f"the interval between {latency.processes} processes is ±{percent:.1f} %",
         limit=f"±{protocol.interval_percent_invalid if invalid else protocol.interval_percent:g} %",
-        next_step="When it is quieter, the same command with --again; without --quick there are more processes.",
+        next_step="When it is quieter, the same command with --again"
+        + ("; without --quick there are more processes." if protocol.mode == "quick" else "."),
     )
 
 

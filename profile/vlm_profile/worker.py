@@ -27,7 +27,7 @@ from vlm_profile.canary import canary
 from vlm_profile.fidelity import Witness
 from vlm_profile.inputs import random_feeds, resolved
 from vlm_profile.kernel import reset_peak, rss_bytes, thread_cpu_s
-from vlm_profile.loops import Clock, Feed, Samples, at_frame_rate, back_to_back, for_seconds, side_by_side, warm_up
+from vlm_profile.loops import Clock, Feed, Samples, at_frame_rate, back_to_back, one_input, side_by_side, warm_up
 from vlm_profile.protocol import Protocol
 from vlm_profile.runtimes import Runtime, runtimes
 from vlm_profile.runtimes._device_memory import DEVICE_PEAK
@@ -116,7 +116,7 @@ def work(spec: Spec, send: Callable[[str, Any], None], clock: Clock = time.perf_
 def looked_at(spec: Spec, runtime: Runtime, phases: Phases) -> Absent:
     """Run the model once, so that one that cannot run, or never ends, is refused before anything is measured."""
     try:
-        inputs = resolved(runtime.inputs, spec.setup.batch, spec.input_shapes)
+        inputs = resolved(runtime.inputs, known(spec.setup.batch), spec.input_shapes)
     except VlmError as error:
         return Absent(str(error))  # the parent finds the same, and knows what to type
     with phases.phase("first"):
@@ -157,7 +157,7 @@ def measured(
         threads_seen = threads_that_ran(threads_before, samples.seconds)
         cpus = tuple(sorted(os.sched_getaffinity(0)))
     peak, after = rss_bytes("VmHWM"), canary()
-    repeated_ns = repeated(runtime, feeds[0], protocol, clock)
+    repeated_ns = repeated(runtime, feeds[0], known(spec.setup.streams), protocol, clock)
     memory = dict(runtime.memory())
     return Repetition(
         order=spec.order,
@@ -198,22 +198,21 @@ def timed(
     setup, protocol, turns = spec.setup, spec.protocol, itertools.cycle(feeds)
     if isinstance(setup.fps, float):
         return at_frame_rate(runtime.run, turns, setup.fps, protocol, clock, after=witness.see)
-    if setup.streams > 1:
-        each = [itertools.cycle(feeds) for _ in range(setup.streams)]
+    if (streams := known(setup.streams)) > 1:
+        each = [itertools.cycle(feeds) for _ in range(streams)]
         return side_by_side(runtime.run, each, protocol, clock, after=witness.see)
     note = None if runtime.device_ns() is None else lambda: device_ns.append(runtime.device_ns() or 0)
     return back_to_back(runtime.run, turns, protocol, clock, after=witness.see, note=note)
 
 
-def repeated(runtime: Runtime, feed: Feed, protocol: Protocol, clock: Clock) -> "array[int]":
+def repeated(runtime: Runtime, feed: Feed, streams: int, protocol: Protocol, clock: Clock) -> "array[int]":
     """Calls with one input: a model that keeps its answers gives these faster than others.
 
     None with a large input: it would stay in a cache of the CPU, where several do not, and be faster for that.
     """
     if sum(each.nbytes for each in feed.values()) > REPEATED_BYTES_MAX:
         return array("q")
-    last = clock() + round(4 * protocol.repeated_s * 1e9)
-    return for_seconds(runtime.run, itertools.repeat(feed), protocol.iterations_slow, protocol.repeated_s, last, clock)
+    return one_input(runtime.run, feed, streams, protocol, clock)
 
 
 def threads_that_ran(before: Mapping[int, float], seconds: float) -> int | Absent:

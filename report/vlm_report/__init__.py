@@ -7,6 +7,7 @@ _HOMES = {
     "Recommendation": "recommendation",
     "Records": "records",
     "recommend": "recommendation",
+    "recommendations_of": "recommendation",
     "records_of": "records",
     "requirement_from": "requirements",
     "write_report": "render",

@@ -1,303 +1,262 @@
-"""Records as pandas frames, and frames as tables to be read."""
+"""The tables of the report, each from a frame."""
 
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import groupby
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from vlm_contract.card import CheckpointCard
-from vlm_contract.codec import Absent, known
-from vlm_contract.console import printable, time_left
-from vlm_contract.floors import NotTrained, below_pixels_sentence, is_floor, model_of, not_trained, regime_of
-from vlm_contract.manifest import ArtifactManifest
-from vlm_contract.measurement import Device, Measurement
-from vlm_profile.rows import how_it_ran
-from vlm_report.figures import FIGURES, figure_of, interval, rate
-from vlm_report.records import Entry, Records
+from vlm_contract.codec import Absent
+from vlm_contract.floors import below_pixels_sentence
+from vlm_contract.garbage import uncollected
+from vlm_contract.workspace import safe_name
+from vlm_report import columns as of
+from vlm_report.cells import Cell, Column, Note, Row, Table, csv_of, table_of
+from vlm_report.figures import counted, from_to
+from vlm_report.frames import frames_of
+from vlm_report.frames.histories import HIGH_GAP, LOW_GAP
+from vlm_report.frames.rows import rows_in
+from vlm_report.records import HOST, Records
 
 if TYPE_CHECKING:
     import pandas as pd
 
-NOTHING = "—"
-Row = Mapping[str, Any]
+__all__ = ["Cell", "Column", "Note", "Table", "csv_of", "frames_of", "tables_of"]
 
-
-@dataclass(frozen=True)
-class Column:
-    """How cells are made from a frame's row. Where one of `needs` is absent, so is the cell, for its reason."""
-
-    title: str
-    needs: tuple[str, ...]
-    text: Callable[..., str] = str
-    numeric: bool = True
-    instead: str = ""  # the frame's column whose text stands in the place of an absent figure
-
-
-@dataclass(frozen=True)
-class Cell:
-    """What is read; `note` numbers the note that says why it is not there, 0 where it is."""
-
-    text: str
-    note: int = 0
-
-
-@dataclass(frozen=True)
-class Note:
-    """Why something is absent and, where there is one, the command that fills it."""
-
-    text: str
-    command: str
-
-
-@dataclass(frozen=True)
-class Table:
-    """A table with its notes; note N of a cell is `notes[N - 1]`."""
-
-    name: str
-    title: str
-    caption: str
-    columns: tuple[Column, ...]
-    rows: tuple[tuple[Cell, ...], ...]
-    notes: tuple[Note, ...]
-
-
-def millions(count: float) -> str:
-    return f"{count / 1e6:.2f}"
-
-
-def billions(count: float) -> str:
-    return f"{count / 1e9:.3f}"
-
-
-def megabytes(count: float) -> str:
-    return f"{count / 1e6:.0f}"
-
-
-def decimals(digits: int) -> Callable[[float], str]:
-    return lambda value: f"{value:.{digits}f}"
-
-
-BENCHMARK = (
-    Column("Model", ("model",), numeric=False),
-    Column("Precision", ("precision",), numeric=False),
-    Column("Runtime", ("runtime",), numeric=False),
-    Column("Batch", ("batch",)),
-    Column("Threads", ("threads",)),
-    Column("Params (M)", ("parameters",), millions),
-    Column("MACs (G)", ("macs",), billions),
-    Column("FLOPs (G)", ("flops",), billions),
-    Column(
-        "Latency p50 (ms)",
-        ("latency_ms_p50", "latency_ms_p50_low", "latency_ms_p50_high"),
-        interval,
-        instead="standing",
-    ),
-    Column("Throughput (img/s)", ("images_per_s", "images_per_s_low", "images_per_s_high"), rate),
-    Column("Peak memory (MB)", ("peak_rss_bytes",), megabytes),
-    Column("Accuracy (%)", ("accuracy_percent",), decimals(2)),
-    Column("Evidence", ("evidence",), numeric=False),
+EVIDENCE = (
+    "What is estimated or reported is marked so in its row: it was not measured, and stands in no order with what was."
 )
-TRAINING = (
-    Column("Model", ("model",), numeric=False),
-    Column("Data", ("data",), numeric=False),
-    Column("Samples", ("samples",)),
-    Column("Seed", ("seed",)),
-    Column("Recipe", ("recipe",), numeric=False),
-    Column("Train acc. (%)", ("train_accuracy_percent",), decimals(2)),
-    Column("Val. acc. (%)", ("validation_accuracy_percent",), decimals(2)),
-    Column("Train loss", ("train_loss",), decimals(4)),
-    Column("Val. loss", ("validation_loss",), decimals(4)),
-    Column("Test acc. (%)", ("test_accuracy_percent",), decimals(2)),
-    Column("Overfitting gap (points)", ("overfitting_gap_points",), decimals(2)),
-    Column("Training time", ("wall_s",), time_left),
-    Column("Images/s", ("images_per_s",), decimals(0)),
-    Column("Epochs (kept of run)", ("epoch", "epochs"), "{} of {}".format),
-)
-PROVENANCE = (
-    Column("Record", ("record",), numeric=False),
-    Column("Machine", ("machine",), numeric=False),
-    Column("Software", ("software",), numeric=False),
-    Column("Protocol", ("protocol",), numeric=False),
-    Column("Date", ("date",), numeric=False),
-)
+SETTINGS = {  # what a training configuration is told by
+    "optimizer": "optimizer",
+    "batch_size": "batch size",
+    "learning_rate": "learning rate",
+    "weight_decay": "weight decay",
+    "epochs": "epochs",
+    "recipe": "recipe",
+    "weights": "first weights",
+}
 
 
 def tables_of(records: Records, frames: "Mapping[str, pd.DataFrame]") -> tuple[Table, ...]:
-    """The tables of the report, from the records' frames of the same names."""
+    """Every table, in the order of the report; a section without rows has one empty table."""
+    with uncollected():
+        return _tables({name: rows_in(frame) for name, frame in frames.items()}, records)
+
+
+def _tables(rows: Mapping[str, Sequence[Row]], records: Records) -> tuple[Table, ...]:
     return (
+        *benchmark_tables(rows["benchmark"]),
+        *training_tables(rows["training"], below_pixels_sentence(tuple(records.cards.values()))),
+        *sample_tables(rows["samples"]),
+        *efficiency_tables(rows["efficiency"]),
+        *ranking_tables(rows["rankings"]),
         table_of(
-            frames["benchmark"],
-            BENCHMARK,
-            "Benchmark",
-            "One row is one measurement. Latency is for one call, a whole batch, with its 95 % interval between fresh "
-            "processes; throughput is by the wall clock at the row's batch. One multiply-accumulate is two FLOPs. "
-            "Accuracy is the exported artifact's on the validation images.",
+            rows["families"],
+            of.FAMILIES,
+            "families",
+            "CNN against Transformer",
+            "A model counts once, by the mean validation accuracy over its seeds, of its best settings; ranges are "
+            "from the least to the most accurate model of a family. Chance is that of the exact one-sided test of "
+            "Mann and Whitney over models. Hybrids and floors are left out.",
         ),
         table_of(
-            frames["training"],
-            TRAINING,
-            "Training",
-            "At the epoch that was kept. Samples are labelled images, for training and validation. The gap is training "
-            "minus validation accuracy; lower is better. The floors are logistic regression on pixels and a small "
-            f"reference network. {below_pixels_sentence(tuple(records.cards.values()))}".rstrip(),
+            rows["times"],
+            of.TIMES,
+            "times",
+            "Training time",
+            "Means over the seeds with their range. Images and iterations are counted over the seconds spent in "
+            "training steps; the time is from the request to the card, data and scoring included.",
         ),
-        table_of(frames["provenance"], PROVENANCE, "Provenance", "Where each figure comes from."),
+        table_of(
+            rows["exported"],
+            of.EXPORTED,
+            "exported",
+            "Exported artifacts",
+            "Outputs of the artifact beside the checkpoint's in FP64, on the inputs that came nearest to the "
+            "tolerance. The yardstick is the difference that rounding alone makes in this precision. Accuracy is on "
+            "the validation images; the drop is in points below the checkpoint's.",
+        ),
+        *estimate_tables(rows["estimates"]),
+        table_of(rows["provenance"], of.PROVENANCE, "provenance", "Provenance", "Where each figure comes from."),
     )
 
 
-def frames_of(records: Records) -> "dict[str, pd.DataFrame]":
-    """One frame a table, with raw values in the units of the columns' names; what is absent is an Absent."""
-    return {
-        "benchmark": _frame(_benchmark_row(records, entry) for entry in records.entries()),
-        "training": _frame(_training_rows(records)),
-        "provenance": _frame(_provenance_rows(records)),
-    }
+def benchmark_tables(rows: Sequence[Row]) -> list[Table]:
+    """One for each target, this host first. What was measured nowhere has its own, where there are several targets."""
+    by_target: dict[str, list[Row]] = {}
+    for row in rows:
+        by_target.setdefault(row["target"] if isinstance(row["target"], str) else NOWHERE, []).append(row)
+    several = len(by_target.keys() - {NOWHERE}) > 1
+    ordered = sorted(by_target.items(), key=lambda item: (item[0] == NOWHERE, item[0] != HOST, item[0]))
+    tables = []
+    for target, own in ordered if several else [("", list(rows))]:
+        tables.append(
+            table_of(
+                own,
+                of.BENCHMARK,
+                "benchmark",
+                f"Benchmark: {target}" if several else "Benchmark",
+                " ".join([*_captions(own), *[EVIDENCE] * _mixed(own), _hardware(own)]).rstrip(),
+                f"benchmark-{safe_name(target)}" if several else "benchmark",
+            )
+        )
+    return tables
 
 
-def table_of(frame: "pd.DataFrame", columns: tuple[Column, ...], title: str, caption: str) -> Table:
-    """A frame's rows as text; each reason for an absence becomes one note."""
-    notes: dict[Note, int] = {}
-    rows = tuple(tuple(_cell(row, column, notes) for column in columns) for row in _rows(frame))
-    return Table(title.lower(), title, caption, columns, rows, tuple(notes))
+NOWHERE = "measured nowhere"
+BENCHMARK = (
+    "One row is one record. Latency is for one call, a whole batch. One multiply-accumulate is two FLOPs; both are of "
+    "one image. Accuracy is the exported artifact's on the validation images."
+)
+MEASURED = (
+    "A measured latency has its 95 % interval between fresh processes; its throughput is by the wall clock at the "
+    "row's batch."
+)
+ESTIMATED = "An estimate is of what never ran there; its range is to hold the truth in {} % of cases."
+REPORTED = "What is reported stands as the document has it."
 
 
-def csv_of(frame: "pd.DataFrame") -> str:
-    """The frame as CSV: an absent value is an empty cell, and the column `absent` says why."""
-    absent = [
-        "; ".join(f"{name}: {value.reason}" for name, value in row.items() if isinstance(value, Absent))
-        for row in _rows(frame)
+def _captions(rows: Sequence[Row]) -> Iterator[str]:
+    """What the figures of a benchmark mean, for each kind of evidence that it has."""
+    yield BENCHMARK
+    kinds = {row["evidence"] for row in rows if isinstance(row["evidence"], str)}
+    if "measured" in kinds:
+        yield MEASURED
+    if "estimated" in kinds:
+        yield ESTIMATED.format(from_to(r["coverage_percent"] for r in rows if r["evidence"] == "estimated"))
+    if "reported" in kinds:
+        yield REPORTED
+
+
+def training_tables(rows: Sequence[Row], below: str) -> list[Table]:
+    """One for each regime: a data set and a number of samples."""
+    caption = (
+        "At the epoch that was kept. Samples are labelled images, for training and validation. The gap is training "
+        "minus validation accuracy; lower is better."
+    )
+    regimes = list(_by_regime(rows))
+    if not regimes:
+        return [table_of([], of.TRAINING, "training", "Training", caption)]
+    floors = "The floors are logistic regression on pixels and a small reference network."
+    return [
+        table_of(
+            own,
+            of.TRAINING,
+            "training",
+            f"Training: {regime}",
+            " ".join(filter(None, (caption, floors if _has_floor(own) else "", configuration(own), below))),
+            name,
+        )
+        for (name, regime, own), below in zip(_named("training", regimes), _first(below, len(regimes)), strict=True)
     ]
-    plain = frame.map(lambda value: None if isinstance(value, Absent) else value)
-    printed = plain.assign(absent=absent).map(lambda value: printable(value) if isinstance(value, str) else value)
-    return printed.to_csv(index=False, lineterminator="\n")
 
 
-def _frame(rows: Iterable[Row]) -> "pd.DataFrame":
-    import pandas as pd
-
-    return pd.DataFrame(list(rows), dtype=object)
-
-
-def _rows(frame: "pd.DataFrame") -> Iterable[Row]:
-    return ({str(name): value for name, value in row.items()} for row in frame.to_dict("records"))
-
-
-def _cell(row: Row, column: Column, notes: dict[Note, int]) -> Cell:
-    values = [row[name] for name in column.needs]
-    absent = next((value for value in values if isinstance(value, Absent)), None)
-    if absent is None:
-        return Cell(printable(column.text(*values)))
-    note = Note(printable(absent.reason), row["to_type"] if absent == row.get("evidence") else "")
-    return Cell(printable(row[column.instead]) if column.instead else NOTHING, notes.setdefault(note, len(notes) + 1))
-
-
-def _benchmark_row(records: Records, entry: Entry) -> Row:
-    measured = entry.measured
-    unmeasured = measured if isinstance(measured, Absent) else None
-    return {
-        "artifact": entry.name,
-        **_identity(entry),
-        **{name: figure_of(entry, name) for name in FIGURES},
-        "evidence": unmeasured or _evidence(entry),
-        "standing": entry.standing,
-        "to_type": records.next_command(entry) if unmeasured else "",
-        "record": _within(entry.record, records),
-    }
+def configuration(rows: Iterable[Row]) -> str:
+    """What the runs of a regime were trained with: what they share, and what they differ in; floors have their own."""
+    found = [r["settings"] for r in rows if r["settings"] and not r["floor"]]
+    if not found:
+        return ""
+    shared, different = [], []
+    for name, word in SETTINGS.items():
+        values = {str(settings[name]) for settings in found if name in settings}
+        if len(values) == 1 and all(name in settings for settings in found):
+            shared.append(f"{word} {values.pop()}")
+        elif values:
+            different.append(word)
+    parts = [
+        f"All with {', '.join(shared)}." if shared else "",
+        f"They differ in {', '.join(different)}." if different else "",
+    ]
+    return " ".join(filter(None, parts))
 
 
-def _identity(entry: Entry) -> Row:
-    manifest, measurement = entry.manifest, entry.measurement
-    row = {"model": entry.model, "precision": Absent("unknown"), "target": entry.measured}
-    if isinstance(manifest, ArtifactManifest):
-        row |= {"precision": manifest.precision}
-    if isinstance(measurement, Measurement):
-        row |= {"precision": measurement.artifact.precision, "target": measurement.target}
-        setup = measurement.setup
-        return row | {"runtime": how_it_ran(measurement), "batch": setup.batch, "threads": setup.threads}
-    return row | {"runtime": measurement, "batch": measurement, "threads": measurement}
+def sample_tables(rows: Sequence[Row]) -> list[Table]:
+    """One for each model, floors aside."""
+    caption = "Means over the seeds with their range. The gap is training minus validation accuracy."
+    models = list(dict.fromkeys(row["model"] for row in rows if not row["floor"]))
+    if not models:
+        return [table_of([], of.SAMPLES, "samples", "Sample efficiency", caption)]
+    own = {model: [row for row in rows if row["model"] == model] for model in models}
+    return [
+        table_of(own[m], of.SAMPLES, "samples", f"Sample efficiency: {m}", caption, f"samples-{safe_name(m)}")
+        for m in models
+    ]
 
 
-def _evidence(entry: Entry) -> str:
-    assert isinstance(entry.measurement, Measurement)
-    mode = entry.measurement.settings.get("mode", "full")
-    labels = [str(mode)] * (mode != "full") + [verdict.code for verdict in entry.measurement.verdicts]
-    labels += ["refused by the export"] * bool(entry.refused)
-    return entry.measurement.evidence + (f" ({', '.join(labels)})" if labels else "")
+def efficiency_tables(rows: Sequence[Row]) -> list[Table]:
+    """One for each regime."""
+    caption = (
+        "The best validation accuracy over the seeds, and what it costs: millions of parameters, and milliseconds at "
+        "batch 1 of the model's fastest artifact on each target, over the accuracy as a fraction; lower is better. "
+        f"Resistance to overfitting is low where the gap is over {HIGH_GAP:g} points, high where it is at most "
+        f"{LOW_GAP:g}."
+    )
+    regimes = list(_by_regime(rows))
+    if not regimes:
+        return [table_of([], of.EFFICIENCY, "efficiency", "Efficiency", caption)]
+    return [
+        table_of(own, of.EFFICIENCY, "efficiency", f"Efficiency: {regime}", caption, name)
+        for name, regime, own in _named("efficiency", regimes)
+    ]
 
 
-def _training_rows(records: Records) -> Iterable[Row]:
-    """The runs by regime; in each, the floors stand first."""
-    missing = not_trained(records.cards.values(), records.workspace)
-    cards = sorted(records.cards.values(), key=lambda card: (regime_of(card.data), not is_floor(card)))
-    for regime, group in groupby(cards, lambda card: regime_of(card.data)):
-        yield from (_row_of_missing(floor) for floor in missing if regime_of(floor.data) == regime)
-        yield from map(_training_row, group)
+def ranking_tables(rows: Sequence[Row]) -> list[Table]:
+    """Two for each regime: by validation accuracy, and by resistance to overfitting."""
+    caption = "Models whose {} overlap are tied. With one seed alone a small difference may be chance."
+    blurred = {"validation accuracy": "seeds' ranges, or 95 % intervals for so many validation images,"}
+    if not rows:
+        return [table_of([], of.BY_ACCURACY, "rankings", "Rankings", caption.format("seeds' ranges"))]
+    tables = []
+    for by, group in groupby(rows, lambda row: row["by"]):
+        columns = of.BY_ACCURACY if by == "validation accuracy" else of.BY_GAP
+        for name, regime, own in _named(f"rankings-{safe_name(by).replace('_', '-')}", list(_by_regime(list(group)))):
+            said = [caption.format(blurred.get(by, "seeds' ranges")), *[EVIDENCE] * _mixed(own)]
+            tables.append(table_of(own, columns, "rankings", f"By {by}: {regime}", " ".join(said), name))
+    return tables
 
 
-def _row_of_missing(floor: NotTrained) -> Row:
-    data = floor.data
-    absent = Absent(f"the floor {floor.model} was not trained on {data.name}, {data.samples} samples")
-    nothing = dict.fromkeys(("run", *(name for column in TRAINING for name in column.needs), "evidence"), absent)
-    named = {"model": f"{floor.model} (floor)", "data": data.name, "samples": data.samples}
-    return nothing | named | {"to_type": floor.command}
+def estimate_tables(rows: Sequence[Row]) -> list[Table]:
+    """How good the estimates were that a measurement has superseded; none where there are none."""
+    caption = "Estimates that a measurement of the same artifact, target, runtime and batch has superseded."
+    return [table_of(rows, of.ESTIMATES, "estimates", "Estimates beside measurements", caption)] if rows else []
 
 
-def _training_row(card: CheckpointCard) -> Row:
-    best = card.best
-    return {
-        "run": card.run,
-        "model": model_of(card),
-        "data": card.data.name,
-        "samples": card.data.samples,
-        "seed": card.data.seed,
-        "recipe": card.recipe,
-        "train_accuracy_percent": best.train_accuracy_percent,
-        "validation_accuracy_percent": best.validation_accuracy_percent,
-        "train_loss": best.train_loss,
-        "validation_loss": best.validation_loss,
-        "test_accuracy_percent": card.test_accuracy_percent,
-        "overfitting_gap_points": best.train_accuracy_percent - best.validation_accuracy_percent,
-        "wall_s": card.effort.wall_s,
-        "images_per_s": card.effort.images_per_s,
-        "epoch": best.epoch,
-        "epochs": card.last.epoch,
-        "evidence": "measured",
-        "to_type": "",
-    }
+def _by_regime(rows: Sequence[Row]) -> Iterable[tuple[str, list[Row]]]:
+    """Rows by data and samples, in their order; what names no regime comes last."""
+    found: dict[tuple[Any, ...], list[Row]] = {}
+    for row in rows:
+        found.setdefault((row["data"], row["fingerprint"], row["samples"]), []).append(row)
+    return ((regime_in_words(data, samples), own) for (data, _, samples), own in found.items())
 
 
-def _provenance_rows(records: Records) -> Iterable[Row]:
-    for path, card in records.cards.items():
-        yield _provenance(path, records, card.device, _listed(card.versions), card.finished_utc)
-    for path, manifest in records.manifests.items():
-        reason = Absent("a manifest names no machine")
-        yield _provenance(path, records, reason, _listed(manifest.versions), manifest.made_utc)
-    for path, m in records.measurements.items():
-        software = f"{m.runtime.name} {m.runtime.version}, {m.runtime.provider}"
-        yield {**_provenance(path, records, _machine(m.device), software, m.measured_utc), "protocol": m.protocol}
+def regime_in_words(data: str | Absent, samples: int | Absent) -> str:
+    """`cifar10, 5,000 samples`."""
+    words = ["data not said" if isinstance(data, Absent) else data]
+    return ", ".join(
+        words + (["all samples, or not said"] if isinstance(samples, Absent) else [counted(samples, "sample")])
+    )
 
 
-def _provenance(path: Path, records: Records, machine: str | Absent, software: str, date: str) -> dict[str, Any]:
-    protocol = Absent("the protocol is that of measurements")
-    return {
-        "record": _within(path, records),
-        "machine": machine,
-        "software": software,
-        "protocol": protocol,
-        "date": date,
-    }
+def _named(section: str, regimes: Sequence[tuple[str, list[Row]]]) -> Iterable[tuple[str, str, list[Row]]]:
+    """Regimes with a name for each that no other has."""
+    names: dict[str, int] = {}
+    for regime, own in regimes:
+        name = f"{section}-{safe_name(regime.replace(',', '').replace(' ', '-').lower())}"
+        names[name] = names.get(name, 0) + 1
+        yield (name if names[name] == 1 else f"{name}-{names[name]}"), regime, own
 
 
-def _machine(device: Device) -> str:
-    cpus = f"{device.usable_cpus} of {device.cpus} CPUs"
-    name = device.cpu if device.cpu == device.name else f"{device.name}: {device.cpu}"
-    return f"{name}, {cpus}, {known(device.memory_bytes) / 1e9:.0f} GB, {device.system}"
+def _first(text: str, count: int) -> list[str]:
+    """A sentence about all tables stands with the first."""
+    return [text, *[""] * (count - 1)]
 
 
-def _listed(versions: dict[str, str]) -> str:
-    return ", ".join(f"{name} {version}" for name, version in versions.items())
+def _has_floor(rows: Iterable[Row]) -> bool:
+    return any(row["floor"] for row in rows)
 
 
-def _within(path: Path, records: Records) -> str:
-    return str(path.relative_to(records.workspace.root))
+def _mixed(rows: Iterable[Row]) -> bool:
+    return len({row["evidence"] for row in rows if isinstance(row["evidence"], str)}) > 1
+
+
+def _hardware(rows: Iterable[Row]) -> str:
+    devices = dict.fromkeys(row["device"] for row in rows if isinstance(row["device"], str))
+    return f"Hardware: {'; '.join(devices)}." if devices else ""

@@ -37,6 +37,7 @@ __all__ = [
 KNOWN = Path(__file__).parent / "known"
 JETPACKS = Path(__file__).parent / "jetpacks.toml"
 FILE_LIMIT_BYTES = 1 << 20
+SHORTEST = 'like = "rpi5" and address = "me@board"; for any other Linux machine like = "host", and a name'
 # What a file may leave out, a user's own above all.
 _OPTIONAL: dict[str, Any] = {
     "hardware": {"absent": "its file describes none"},
@@ -73,13 +74,19 @@ def all_targets(files: Iterable[Path] = ()) -> tuple[Target, ...]:
     return tuple(targets.values())
 
 
-def target_named(name: str, files: Iterable[Path] = ()) -> Target:
-    """The target of that name or alias; `files` are data files beside the user's own. Raises VlmError."""
+def target_named(name: str, files: Iterable[Path] = (), *, typed: str = "--target") -> Target:
+    """The target of that name or alias; `files` are data files beside the user's own.
+
+    Raises VlmError for an unknown one; `typed` are the words before it.
+    """
     targets = {word: target for target in all_targets(files) for word in (target.name, *target.aliases)}
     if name in targets:
         return targets[name]
-    nearest = difflib.get_close_matches(name, targets, n=3) or sorted({target.name for target in targets.values()})
-    raise VlmError(f"{name!r} is no known target; the nearest: {', '.join(nearest)}.", hint=f"--target {nearest[0]}")
+    word = name.casefold()
+    parts = sorted((known for known in targets if len(word) > 2 and word in known), key=len)  # "xavier"
+    if nearest := list(dict.fromkeys([*parts, *difflib.get_close_matches(word, targets, n=3)])):
+        raise VlmError(f"{name!r} is no known target; the nearest: {', '.join(nearest)}.", hint=f"{typed} {nearest[0]}")
+    raise VlmError(f"{name!r} is no known target.", hint="vlm-profile targets, which lists them")
 
 
 def target_from_file(path: Path) -> Target:
@@ -88,7 +95,7 @@ def target_from_file(path: Path) -> Target:
         document = _document(path)
         return _whole(_like(document) if "like" in document else document)
     except (ValueError, RecursionError) as error:
-        raise VlmError(f"{path} describes no target: {error}.", hint="mend the file, or move it away") from None
+        raise VlmError(f"{path} describes no target: {error}.", hint=SHORTEST) from None
 
 
 def own_folder() -> Path:

@@ -3,8 +3,10 @@
 import os
 import re
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from vlm_contract.codec import Absent
+from vlm_contract.console import printable
 from vlm_contract.errors import VlmError
 from vlm_contract.measurement import Device
 from vlm_targets._files import SAID, field, number_in, text_of
@@ -12,6 +14,9 @@ from vlm_targets.catalogue import Target, known_targets
 from vlm_targets.cgroups import usable_cpus
 from vlm_targets.jetson import SUPER_MODES, chip_of, is_super, modules_of, power_mode_of
 from vlm_targets.variants import MODULES, ORIN_NANO, ORIN_NANO_SUPER, VARIANTS, Variant
+
+if TYPE_CHECKING:
+    from vlm_targets.reach import Machine
 
 # Where firmware writes the product's name: boards with a device tree, then PCs.
 _PRODUCT = ("proc/device-tree/model", "sys/class/dmi/id/product_name")
@@ -31,7 +36,7 @@ def device_of(root: Path = Path("/"), *, affinity: int | None = None, machine: s
         raise VlmError(f"{root / 'proc/cpuinfo'} cannot be read; a machine is measured on Linux only.")
     machine = machine or text_of(root / SAID / "uname-m")[:_NAME_CHARACTERS] or os.uname().machine
     cpus = len(re.findall(r"^processor\s*:", cpuinfo, re.MULTILINE))
-    cpu = next(filter(None, (field(cpuinfo, name)[:_NAME_CHARACTERS] for name in _PROCESSOR)), machine)
+    cpu = _processor(cpuinfo) or machine
     return Device(
         name=next(iter(_products(root)), cpu),
         cpu=cpu,
@@ -70,6 +75,22 @@ def why_not(target: Target, root: Path = Path("/")) -> str:
     Of a target that nothing recognises, its user says where it is.
     """
     return (_other_hardware(target, root) or _other_power(target, root)) if target.recognised_by else ""
+
+
+def why_not_here(target: Target, root: Path = Path("/")) -> str:
+    """The same of a target that is not this machine: one that nothing recognises is not, for that reason."""
+    return why_not(target, root) or f"Nothing is said of how {target.title} is recognised, so it is not this machine."
+
+
+def check_is_target(machine: "Machine", target: Target, tree: Path) -> None:
+    """Raise VlmError where a machine, whose mirrored tree that is, is another than the target, saying which."""
+    if target.name == "host":
+        raise VlmError(f"'host' is this machine, and {machine.address} another one.", hint="--target jetson")
+    if why := why_not(target, tree):
+        raise VlmError(
+            f"{machine.address} is not taken for {target.name}. {printable(why)}",
+            hint="--target with the name of that board, or --host with the address of another",
+        )
 
 
 def _other_hardware(target: Target, root: Path) -> str:
@@ -117,7 +138,14 @@ def _variant_by_memory(target: Target, root: Path) -> Variant | None:
 
 def _described(root: Path, variant: Variant | None) -> str:
     names = [*names_of(root), *([f"a {variant.title}"] if variant else [])]
-    return " with ".join(names) or "a machine without a name"
+    if names:
+        return " with ".join(names)
+    cpu = _processor(text_of(root / "proc/cpuinfo"))
+    return f"a machine with the processor {cpu}" if cpu else "a machine without a name"
+
+
+def _processor(cpuinfo: str) -> str:
+    return next(filter(None, (field(cpuinfo, name)[:_NAME_CHARACTERS] for name in _PROCESSOR)), "")
 
 
 def _affinity(root: Path) -> int:

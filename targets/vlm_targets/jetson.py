@@ -9,7 +9,7 @@ from vlm_targets._files import SAID, text_of
 from vlm_targets.catalogue import JetPack, known_jetpacks
 
 # A Jetson's GPU in devfreq: ADDRESS.NAME, and on Thor, where each clock domain has a folder, that of the SMs.
-_GPU = re.compile(r"[0-9a-f]+\.(gpu|gm20b|gp10b|gv11b|ga10b)|gpu-gpc-\d+")
+GPU = re.compile(r"[0-9a-f]+\.(gpu|gm20b|gp10b|gv11b|ga10b)|gpu-gpc-\d+")
 # The modes that JetPack 6.1 brought to the Orin Nano's module, and with them another name.
 SUPER_MODES = ("25W", "MAXN_SUPER")
 
@@ -92,7 +92,7 @@ def clocks_locked(root: Path = Path("/")) -> bool | Absent:
 
 def _gpus(root: Path) -> Iterator[Path]:
     for file in sorted((root / "sys/class/devfreq").glob("*/min_freq")):
-        if _GPU.fullmatch(file.parent.name):
+        if GPU.fullmatch(file.parent.name):
             yield file.parent
 
 

@@ -59,7 +59,7 @@ def targets_table(files: Iterable[Path] = (), root: Path = Path("/")) -> str:
 
 def target_sheet(name: str, files: Iterable[Path] = (), root: Path = Path("/")) -> str:
     """One target with every figure, its unit and what is to be said of it. Raises VlmError for an unknown name."""
-    target = target_named(name, files)
+    target = target_named(name, files, typed="vlm-profile targets show")
     parts = [
         f"{printable(target.name)}: {printable(target.title)}",
         "\n".join(_identity_lines(target, root)),

@@ -11,6 +11,7 @@ from vlm_targets.reach import Machine
 LIMIT_S = 60.0
 FILES_MAX = 1500
 FILE_LIMIT_BYTES = 256 * 1024
+NAME_MAX = 255  # bytes of a file's name on Linux (limits.h)
 VALUE_LIMIT_BYTES = 64  # of a sampled file: one number
 
 # Files whose values change, one number each: what sensors read again and again. Energy that RAPL counts is none of
@@ -111,8 +112,11 @@ def mirrored(machine: Machine, into: Path) -> Path:
     if len(lines) < 2 or (lines[0], lines[-1]) != (_FIRST, _LAST) or len(lines) % 2:
         raise VlmError(f"{where} was asked what it is, and its answer is not whole ({len(done.out)} characters).")
     for name, data in _files_in(lines[1:-1], where):
-        (into / name).parent.mkdir(parents=True, exist_ok=True)
-        (into / name).write_bytes(data)
+        try:
+            (into / name).parent.mkdir(parents=True, exist_ok=True)
+            (into / name).write_bytes(data)
+        except (FileExistsError, IsADirectoryError, NotADirectoryError):
+            raise _unasked(where, str(name)) from None  # a file and a folder at once
     return into
 
 
@@ -122,16 +126,22 @@ def _files_in(lines: list[str], where: str) -> Iterator[tuple[PurePosixPath, byt
         raise VlmError(f"{where} was asked what it is, and answered with {len(lines) // 2} files.")
     for name, data in zip(lines[::2], lines[1::2], strict=True):
         if not was_asked_for(name) or not re.fullmatch(r"([0-9a-f]{2} ?)*", data):
-            raise VlmError(f"{where} was asked what it is, and answered with {name[:80]!r}.")
+            raise _unasked(where, name)
         path, content = PurePosixPath(name), bytes.fromhex(data)
         if not _is_sampled(path) or len(content) <= VALUE_LIMIT_BYTES:
             yield path, content
+
+
+def _unasked(where: str, name: str) -> VlmError:
+    return VlmError(f"{where} was asked what it is, and answered with {name[:80]!r}.")
 
 
 def was_asked_for(name: str) -> bool:
     """Whether it is one of the files, by a plain relative path."""
     path = PurePosixPath(name)
     if str(path) != name or path.is_absolute() or ".." in path.parts or not name.isprintable():
+        return False
+    if max(len(part.encode()) for part in path.parts or ("",)) > NAME_MAX:
         return False
     return any(_fits(path, glob) for glob in (*FILES, *(f"{SAID}/{command}" for command in COMMANDS)))
 

@@ -58,7 +58,7 @@ def readings_from(text: str, files: Sequence[str], tree: Path, read: Callable[[]
     if not all(map(was_asked_for, files)):
         raise ValueError("only files of a mirrored tree are sampled")
     readings = []
-    for line in text.split("\n")[:-1][-SAMPLES_MAX:]:
+    for line in text.rsplit("\n", SAMPLES_MAX + 1)[:-1][-SAMPLES_MAX:]:
         up, *values = line.split("|")
         if len(values) == len(files) and re.fullmatch(r"[0-9]{1,12}\.[0-9]{1,9}", up):
             for name, value in zip(files, values, strict=True):

@@ -141,4 +141,4 @@ class Shell:
 def last_words(said: str) -> str:
     """The last line that is no note of ssh's own."""
     lines = [line.strip() for line in said.splitlines() if line.strip() and not line.startswith(NOTES)]
-    return lines[-1].rstrip(".")[:300] if lines else "it gave no reason"
+    return lines[-1].rstrip(".")[:300] if lines else "ssh gave no reason"

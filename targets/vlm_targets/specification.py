@@ -156,7 +156,10 @@ def _mode_named(target: Target, name: str | None) -> PowerMode | None:
         return next((mode for mode in modes.values() if mode.default), None)
     if name not in modes:
         known = f"it has {', '.join(modes)}" if modes else "none are known of it"
-        raise VlmError(f"{target.title} has no power mode {name!r}; {known}.", hint="vlm-profile targets show NAME")
+        like = [mode for mode in modes if mode.casefold() == name.casefold()]
+        hint = f"--power-mode {like[0]}" if like else f"vlm-profile targets show {target.name}"
+        title = f"{target.title[:1].upper()}{target.title[1:]}"
+        raise VlmError(f"{title} has no power mode {name!r}; {known}.", hint=hint)
     return modes[name]
 
 

@@ -148,7 +148,7 @@ class Board:
         two of them.
         """
         self._commands += 1
-        doing = f"running {arguments[0]}"
+        doing = "running a script" if arguments[0] == "sh" else f"running {arguments[0]}"
         said, follow = f"{self.folder}/said-{self._commands}", "follow" if tell else ""
         parameters = [said, str(OUTPUT_LIMIT_BYTES), follow, *arguments]
         with self._shell(_RUN, parameters, timeout_s) as shell, shell.beating():
@@ -228,7 +228,7 @@ class Board:
             return VlmError(f"{self.address} printed over {shell.flooded} bytes {doing}; it was ended.")
         return VlmError(
             f"The connection to {self.address} was lost {doing}: {shell.last_words()}.",
-            hint="the same command, once the board can be reached",
+            hint="the same command, once the board can be reached: it continues",
         )
 
     def _unreachable(self, said: str) -> VlmError:
@@ -255,7 +255,9 @@ class Board:
                 f"{address} refuses every key that ssh offers; a password is never asked for.",
                 hint=f"ssh-copy-id {shlex.quote(address)}, or ssh-add where the key has a passphrase",
             )
-        return VlmError(f"{address} cannot be reached: {last_words(said)}.", hint=f"{ssh} {shlex.quote(address)} true")
+        port = re.fullmatch(r"(?!\w+://)[^:]+:\d{1,5}", address) and "Could not resolve hostname" in said
+        hint = f"--host ssh://{address}" if port else f"{ssh} {shlex.quote(address)} true"
+        return VlmError(f"{address} cannot be reached: {last_words(said)}.", hint=hint)
 
 
 def check_address(address: str) -> None:

@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-COMMANDS = ("vlm_train", "vlm_export", "vlm_profile", "vlm_report")
+COMMANDS = ("vlm_train", "vlm_export", "vlm_profile", "vlm_report", "vlm_report.study")
 HEAVY = {"torch", "torchvision", "timm", "pandas", "onnxruntime", "onnx", "altair"}
 
 

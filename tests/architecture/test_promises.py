@@ -33,7 +33,8 @@ def test_every_option_in_the_readme_is_one_that_the_command_has() -> None:
 
 def test_every_stage_folder_has_its_line_in_the_readme() -> None:
     text = (ROOT / "README.md").read_text()
-    for folder in ("contract", "train", "export", "profile", "targets", "report", "tests", "scripts", "docs"):
+    stages = ("contract", "train", "export", "profile", "targets", "report")
+    for folder in (*stages, "tests", "scripts", "docs", "examples", "notebooks"):
         assert f"| `{folder}/` |" in text
 
 
@@ -47,7 +48,11 @@ def test_the_wheel_holds_the_packages_their_data_and_the_licences(tmp_path: Path
         "vlm_contract/codec.py",
         "vlm_train/digits.npz",
         "vlm_targets/known/host.toml",
-        "vlm_report/templates/report.html.j2",
+        "vlm_targets/jetpacks.toml",
+        "vlm_profile/estimates/data/fit.json",
+        "vlm_report/frames/backbones.toml",
+        "vlm_report/importing/models.toml",
+        "vlm_report/page/report.html.j2",
     ):
         assert needed in names
     assert any(name.endswith("licenses/LICENSE") for name in names)

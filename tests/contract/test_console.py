@@ -61,6 +61,44 @@ def test_json_is_the_last_line_of_stdout(capsys: pytest.CaptureFixture[str]) -> 
     assert json.loads(capsys.readouterr().out.splitlines()[-1]) == {"latency_ms_p50": 1.5}
 
 
+@pytest.mark.parametrize(
+    ("body", "code", "said"),
+    [
+        (VlmError("no such \x1b model.", hint="vlm-train"), 2, {"error": "no such \x1b model.", "hint": "vlm-train"}),
+        (CheckFailed("parity failed."), 1, {"error": "parity failed.", "hint": ""}),
+        (
+            KeyboardInterrupt(),
+            130,
+            {"error": "interrupted; what was finished is kept", "hint": "The same command continues."},
+        ),
+    ],
+)
+def test_json_is_the_last_line_of_stdout_after_an_error_too(
+    body: object, code: int, said: dict[str, str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(body, "--json") == code
+    out, err = capsys.readouterr()
+    assert json.loads(out.splitlines()[-1]) == said
+    assert "\x1b" not in out
+    assert err.startswith("vlm-double: ")
+    run(body)
+    assert capsys.readouterr().out == ""
+
+
+def test_a_wrong_argument_beside_json_is_a_document_too(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(console.Outcome(), "--jsn", "--json") == 2
+    assert "--jsn" in json.loads(capsys.readouterr().out)["error"]
+
+
+def test_the_nearest_command_is_named(capsys: pytest.CaptureFixture[str]) -> None:
+    parser = console.Parser("vlm-double", "A double of the tests.", commands=("doctor", "compare"))
+    assert console.run_command(parser, lambda _: console.Outcome(), ["doctr", "--quiet"]) == 2
+    assert capsys.readouterr().err == "vlm-double: 'doctr' is no command of vlm-double.\nTry: vlm-double doctor\n"
+    for words in (["something"], ["--quiet", "--zzzzz"]):
+        assert console.run_command(parser, lambda _: console.Outcome(), words) == 2
+        assert "Unrecognized arguments" in capsys.readouterr().err
+
+
 def test_control_characters_never_reach_the_terminal(capsys: pytest.CaptureFixture[str]) -> None:
     run(VlmError("bad name \x1b[2J."))
     assert "\x1b" not in capsys.readouterr().err
@@ -93,6 +131,21 @@ def test_the_progress_line_is_drawn_at_most_ten_times_a_second() -> None:
     assert "later" in stream.getvalue()
 
 
+@pytest.mark.parametrize(
+    ("width", "text"),
+    [
+        (60, "mobilenetv3-cifar10.onnx-fp32 b8  process 2 of 5  3 min left"),
+        (50, "mobilenetv3…nx-fp32 b8  process 2 of 5  3 min left"),
+        (30, "…8  process 2 of 5  3 min left"),
+        (12, "… 3 min left"),
+    ],
+)
+def test_a_narrow_terminal_shortens_the_name_and_never_the_time_left(width: int, text: str) -> None:
+    full = "mobilenetv3-cifar10.onnx-fp32 b8  process 2 of 5  3 min left"
+    assert console.clipped(full, width) == text
+    assert console.clipped("one part that is long", 10) == "one part …"
+
+
 @pytest.mark.parametrize(("seconds", "text"), [(0.4, "0 s"), (59, "59 s"), (200, "3 min 20 s"), (7500, "2 h 05 min")])
 def test_time_left_reads_as_a_person_would_say_it(seconds: float, text: str) -> None:
     assert console.time_left(seconds) == text
@@ -106,3 +159,10 @@ def test_progress_that_another_command_reads_comes_in_lines(monkeypatch: pytest.
         line.show(text)
     line.clear()
     assert stream.getvalue() == "one\nth\\x1bree\n"
+
+
+def test_the_nearest_of_a_mistyped_option_is_named(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(console.Outcome(), "--workspce", "w") == 2
+    said = capsys.readouterr().err
+    assert "'--workspce' is no option of vlm-double" in said
+    assert "Try: vlm-double --workspace" in said

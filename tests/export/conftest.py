@@ -17,55 +17,7 @@ from vlm_contract.workspace import CARD_FILE, WEIGHTS_FILE, Workspace
 
 os.environ["ORT_DISABLE_TELEMETRY"] = "1"
 
-# What it prints is worded as trtexec's own log. It takes the flags that are named in $ACCEPTED, next to it, and no
-# others; what $BEHAVIOUR says is done in the place of a build.
-DOUBLE = r"""#!/bin/sh
-# A test double of trtexec: it builds nothing, and writes down how it was called.
-here=$(dirname "$0")
-echo "&&&& RUNNING TensorRT.trtexec [TensorRT v$(cat "$here/version")] # a test double"
-echo "[01/01/2025-00:00:00] [I] Selected Device: test double"
-echo "[01/01/2025-00:00:00] [I] Compute Capability: 8.7"
-for word in "$@"; do
-  grep -qx -e "${word%%=*}" "$here/accepted" || { echo "[01/01/2025-00:00:00] [E] Unknown option: $word" >&2; exit 1; }
-  case $word in
-    --loadEngine=*) echo "[01/01/2025-00:00:00] [E] Error opening engine file: ${word#*=}" >&2; exit 1 ;;
-    --onnx=*) onnx=${word#*=} ;;
-    --saveEngine=*) engine=${word#*=} ;;
-    --exportLayerInfo=*) layers=${word#*=} ;;
-    --timingCacheFile=*) timings=${word#*=} ;;
-  esac
-done
-printf '%s\n' "$@" >"$here/called"
-. "$here/behaviour"
-echo "[01/01/2025-00:00:00] [I] [TRT] Total Activation Memory: 4096 bytes"
-echo "[01/01/2025-00:00:00] [I] [TRT] Total Activation Memory: 1024 bytes"
-echo "[01/01/2025-00:00:00] [I] [TRT] Total Weights Memory: 512 bytes"
-echo "[01/01/2025-00:00:00] [I] Engine built in 1.25 sec."
-{ echo 'engine of a test double, from'; sha256sum <"$onnx"; } >"$engine"
-[ -z "$layers" ] || echo '{"Layers": []}' >"$layers"
-[ -z "$timings" ] || echo again >>"$timings"
-"""
-COMMON = (
-    "--onnx",
-    "--saveEngine",
-    "--loadEngine",
-    "--minShapes",
-    "--optShapes",
-    "--maxShapes",
-    "--noTF32",
-    "--timingCacheFile",
-)
-LAYERS = ("--profilingVerbosity", "--exportLayerInfo")
-# What each version accepts of the flags that the versions differ in.
-ACCEPTED = {
-    "8.2.1": ("--workspace", "--fp16", "--int8", "--buildOnly"),
-    "8.4.1": (*LAYERS, "--workspace", "--memPoolSize", "--fp16", "--int8", "--buildOnly"),
-    "8.5.2": (*LAYERS, "--workspace", "--memPoolSize", "--fp16", "--int8", "--buildOnly"),
-    "8.6.1": (*LAYERS, "--workspace", "--memPoolSize", "--fp16", "--int8", "--skipInference"),
-    "10.3.0": (*LAYERS, "--memPoolSize", "--fp16", "--int8", "--stronglyTyped", "--skipInference"),
-    "11.4.1": (*LAYERS, "--memPoolSize", "--skipInference"),
-}
-BANNERS = {"8.2.1": 8201, "8.4.1": 8401, "8.5.2": 8502, "8.6.1": 8601, "10.3.0": 100300, "11.4.1": 110401}
+EMULATOR = Path(__file__).parents[1] / "emulators" / "trtexec.py"
 
 
 def perturbed(module: Any, pixels: Any, deviation: float) -> Any:
@@ -166,25 +118,40 @@ def rtx() -> None:
 
 
 @pytest.fixture(scope="session")
-def trtexec_flags() -> dict[str, set[str]]:
+def emulator() -> Any:
+    """The module of the emulator of trtexec."""
+    spec = importlib.util.spec_from_file_location("emulated_trtexec", EMULATOR)
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture(scope="session")
+def trtexec_flags(emulator: Any) -> dict[str, set[str]]:
     """What each version's trtexec accepts."""
-    return {version: {*COMMON, *flags} for version, flags in ACCEPTED.items()}
+    return {version: {*emulator.COMMON, *flags} for version, flags in emulator.ACCEPTED.items()}
 
 
 @pytest.fixture
-def double(loopback: Callable[..., Any], monkeypatch: pytest.MonkeyPatch) -> Callable[..., Any]:
-    """A function that starts a board with a double of one version's trtexec; it gives the loopback board."""
+def double(
+    loopback: Callable[..., Any], emulator: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Callable[..., Any]:
+    """A function that starts a board with an emulator of one version's trtexec, which computes true outputs.
+
+    Its files are those of a recorded tree; that of a Jetson Orin Nano where no other is named. It gives the loopback
+    board.
+    """
+    from emulated_jetson import unpacked
+
     from vlm_export import board
     from vlm_targets.ssh import Board
 
-    def start(version: str = "10.3.0", behaviour: str = "") -> Any:
+    def start(version: str = "10.3.0", tree: str = "jetson-orin-nano", **settings: Any) -> Any:
         there = loopback()
-        folder = there.home / "bin"
-        (folder / "trtexec").write_text(DOUBLE)
-        (folder / "trtexec").chmod(0o755)
-        (folder / "version").write_text(str(BANNERS[version]))
-        (folder / "accepted").write_text("\n".join((*COMMON, *ACCEPTED[version])) + "\n")
-        (folder / "behaviour").write_text(behaviour)
+        root = unpacked(tree, tmp_path / "tree of the board")
+        (there.home / ".bashrc").write_text(f"export VLM_EDGE_ROOT='{root}'\n")
+        emulator.install(there.home / "bin", version, **{"computes": True, **settings})
         monkeypatch.setattr(board, "Board", partial(Board, config=there.config))
         return there
 

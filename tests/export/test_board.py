@@ -1,4 +1,4 @@
-"""An engine is built on a board by its own trtexec; the one on this board is a double, and says so."""
+"""An engine is built on a board by its own trtexec; the one on this board is an emulator, and says so."""
 
 import os
 import signal
@@ -9,14 +9,16 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from vlm_contract.codec import Absent
 from vlm_contract.errors import CheckFailed, VlmError
 from vlm_contract.manifest import TensorSpec
 from vlm_export import board as module
-from vlm_export.board import Names, build_command, build_script, device_name, place_on_board, version_in_banner
+from vlm_export.board import build_script, place_on_board
 from vlm_export.tensorrt.builder import Wanted as Order
+from vlm_export.tensorrt.trtexec import Names, build_command, device_name, version_in_banner
 from vlm_export.wanted import Wanted
 
 ORDER = Order("tensorrt", "fp16", (1, 8, 32), workspace_limit_bytes=256 * 2**20)
@@ -31,22 +33,23 @@ def onnx(tmp_path: Path) -> Path:
     from onnx import TensorProto, helper, save
 
     graph = helper.make_graph(
-        [helper.make_node("Relu", ["images"], ["logits"])],
-        "relu",
+        [helper.make_node("Flatten", ["images"], ["logits"])],
+        "flatten",
         [helper.make_tensor_value_info("images", TensorProto.FLOAT, ["batch", 3, 4, 4])],
-        [helper.make_tensor_value_info("logits", TensorProto.FLOAT, ["batch", 3, 4, 4])],
+        [helper.make_tensor_value_info("logits", TensorProto.FLOAT, ["batch", 48])],
     )
     save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8), tmp_path / "model.onnx")
     return tmp_path / "model.onnx"
 
 
 TAKEN = TensorSpec("images", ("batch", 3, 4, 4), "float32")  # by the graph of `onnx`
+GIVEN = np.random.RandomState(0).standard_normal((5, 3, 4, 4)).astype(np.float32)
 
 
-def build(onnx: Path, order: Order = ORDER, target: str = "host") -> Any:
+def build(onnx: Path, order: Order = ORDER, target: str = "host", images: Any = GIVEN) -> Any:
     told: list[str] = []
     with place_on_board("board", target) as place:
-        return place, place.build(onnx, TAKEN, order, None, told.append), told
+        return place, place.build(onnx, TAKEN, order, images, told.append), told
 
 
 # A build on a board
@@ -55,9 +58,9 @@ def build(onnx: Path, order: Order = ORDER, target: str = "host") -> Any:
 def test_the_engine_comes_back_with_the_boards_identity(double: Boards, onnx: Path) -> None:
     there = double()
     place, made, told = build(onnx)
-    assert made.built.engine.startswith(b"engine of a test double")
+    assert made.built.engine.startswith(b"engine of an emulator")
     assert (place.identity.runtime, place.identity.compute_capability) == ("TensorRT 10.3.0", "8.7")
-    assert str(place.identity.device).startswith("test double")
+    assert str(place.identity.device).startswith("emulator")
     assert made.built.layers == '{"Layers": []}\n'
     record = made.built.record
     assert (record.built_by, record.build_s, record.weights_bytes, record.activation_bytes) == (
@@ -66,7 +69,9 @@ def test_the_engine_comes_back_with_the_boards_identity(double: Boards, onnx: Pa
         512,
         4096,
     )
-    assert [text.split()[0] for text in told] == ["sending", "board", "fetching"]
+    assert [text.split()[0] for text in told] == ["sending", "board", "fetching", "board"]
+    assert np.abs(made.outputs - GIVEN.reshape(5, 48)).max() <= 5e-6
+    assert made.digits == 6
     assert there.temporary_folders() == []
 
 
@@ -99,14 +104,16 @@ def test_the_timing_cache_travels_both_ways(double: Boards, onnx: Path, tmp_path
 
 def test_trtexecs_own_words_are_in_the_error(double: Boards, onnx: Path) -> None:
     there = double(behaviour="echo '[01/01/2025-00:00:00] [E] [TRT] no kernel for node 7' >&2; exit 1")
-    with pytest.raises(CheckFailed, match=r"trtexec 10\.3\.0 on board could not build .*no kernel for node 7"):
+    with pytest.raises(
+        CheckFailed, match=r"trtexec 10\.3\.0 could not build the engine on board .*no kernel for node 7"
+    ):
         build(onnx)
     assert there.temporary_folders() == []
 
 
 def test_a_build_that_the_board_killed_says_so(double: Boards, onnx: Path) -> None:
     double(behaviour="kill -KILL $$")
-    with pytest.raises(CheckFailed, match="was killed, as is done to what takes the last"):
+    with pytest.raises(CheckFailed, match="was killed over the engine on board, as is done to what takes the last"):
         build(onnx)
 
 
@@ -126,18 +133,29 @@ def test_a_board_without_trtexec_says_what_to_install(double: Boards, onnx: Path
 
 
 def test_a_board_without_a_gpu_is_refused(double: Boards, onnx: Path) -> None:
-    there = double()
-    trtexec = there.home / "bin" / "trtexec"
-    trtexec.write_text(trtexec.read_text().replace("[I] Selected Device: test double", "[E] Cuda failure: no device"))
-    with pytest.raises(VlmError, match=r"names no GPU: .*Error opening engine file"):
+    double(gpu="")
+    with pytest.raises(VlmError, match=r"names no GPU: .*no CUDA-capable device"):
         build(onnx)
 
 
 def test_another_board_than_the_target_is_refused(double: Boards, onnx: Path) -> None:
-    double()
-    with pytest.raises(VlmError, match=r"is not the Jetson Nano, whose compute capability is 5\.3: it has test double"):
+    there = double()
+    with pytest.raises(VlmError, match=r"board is not taken for jetson-nano\. This is NVIDIA Jetson Orin Nano"):
         build(onnx, target="jetson-nano")
+    assert there.temporary_folders() == []
     assert build(onnx, target="jetson")[1].built.engine
+
+
+def test_a_board_with_the_same_gpu_is_not_taken_for_the_target(double: Boards, onnx: Path) -> None:
+    double(tree="jetson-agx-orin")  # 8.7 too
+    with pytest.raises(VlmError, match=r"board is not taken for jetson-orin-nano\. This is .*AGX Orin"):
+        build(onnx, target="jetson")
+
+
+def test_a_gpu_that_the_target_has_not_is_refused_whatever_the_boards_files_say(double: Boards, onnx: Path) -> None:
+    double(capability="7.2")
+    with pytest.raises(VlmError, match=r"whose compute capability is 8\.7: it has emulator, of 7\.2"):
+        build(onnx, target="jetson")
 
 
 def test_a_killed_export_leaves_nothing_on_the_board(

@@ -399,35 +399,90 @@ def test_without_tensorrt_the_extra_is_named(
     assert artifacts_in(exported) == [".onnx-fp16", ".onnx-fp32"]
 
 
-# On a board, whose trtexec is a test double
+# On a board, whose trtexec is an emulator, which computes an engine's outputs by ONNX Runtime
+
+ON_BOARD = ["--fmt", "trt", "--target", "jetson", "--host", "board"]
+
+
+def manifest_on_board(root: Path, precision: str = "fp16", suffix: str = "") -> ArtifactManifest:
+    folder = root / "artifacts" / f"{RUN}.trt-{precision}-jetson-orin-nano{suffix}"
+    return read_record(ArtifactManifest, folder / "manifest.json")
 
 
 def test_an_engine_comes_back_from_a_board_into_the_workspace(
     exported: Path, double: Any, capsys: pytest.CaptureFixture[str]
 ) -> None:
     there = double("10.3.0")
-    words = ["--workspace", str(exported), "--fmt", "trt", "--target", "jetson", "--host", "board"]
-    assert main([*words, "--precision", "fp16"]) == 0
+    assert main(["--workspace", str(exported), *ON_BOARD, "--precision", "fp16"]) == 0
     assert f"{RUN}.trt-fp16-jetson-orin-nano" in capsys.readouterr().out
-    folder = exported / "artifacts" / f"{RUN}.trt-fp16-jetson-orin-nano"
-    manifest = read_record(ArtifactManifest, folder / "manifest.json")
+    manifest = manifest_on_board(exported)
     assert (manifest.runtime, manifest.compute_capability) == ("TensorRT 10.3.0", "8.7")
     assert isinstance(manifest.engine, Engine)
     assert (manifest.engine.built_by, manifest.engine.build_s) == ("trtexec", (1.25,))
-    assert str(manifest.engine.device).startswith("test double")
-    assert manifest.device_parity == Absent("the engine was not run: no GPU that it is for is here")
+    assert manifest.engine.device == "emulator"
     sent = sha256_of(exported / "artifacts" / f"{RUN}.onnx-fp16" / "model.onnx")
-    assert (folder / "model.engine").read_text().split() == ["engine", "of", "a", "test", "double,", "from", sent, "-"]
+    engine = exported / "artifacts" / manifest.artifact / "model.engine"
+    assert engine.read_bytes().startswith(f"engine of an emulator, from {sent}\n".encode())
     assert there.temporary_folders() == []
     assert len(list((exported / "timings").iterdir())) == 1
+
+
+@pytest.mark.parametrize(("precision", "version"), [("fp32", "8.2.1"), ("fp16", "11.4.1")])
+def test_an_engine_is_compared_with_the_checkpoint_on_its_board(
+    precision: str, version: str, exported: Path, double: Any
+) -> None:
+    double(version)
+    assert main(["--workspace", str(exported), *ON_BOARD, "--precision", precision, "--batch", "1,4,8", "--quiet"]) == 0
+    manifest = manifest_on_board(exported, precision)
+    assert isinstance(manifest.device_parity, tuple)
+    (parity,) = manifest.device_parity
+    assert parity.origin == "validation images (outputs printed to 6 digits)"
+    assert (parity.samples, parity.passed, parity.top1_agreement_percent) == (20, True, 100)
+    exact = manifest.parity[0]
+    assert 0 < parity.tolerance - exact.tolerance <= 5e-4
+    assert parity.max_abs_difference == pytest.approx(exact.max_abs_difference, abs=parity.tolerance - exact.tolerance)
+    graph = read_record(ArtifactManifest, exported / "artifacts" / f"{RUN}.onnx-{precision}" / "manifest.json")
+    assert manifest.accuracy == graph.accuracy
+    assert manifest.refused == ()
+
+
+@pytest.mark.parametrize(
+    ("settings", "reason"),
+    [
+        ({"change": "outputs[::-1]"}, "over the tolerance"),
+        ({"change": "outputs * 1.2"}, "over the tolerance"),
+        ({"change": "np.where(outputs > outputs.max() - 1e-3, np.nan, outputs)"}, "NaN or infinity"),
+        ({"change": "outputs[:, :-1]"}, "outputs have shape"),
+        ({"deaf_to": ["--loadInputs"]}, "over the tolerance"),
+    ],
+)
+def test_an_engine_that_answers_wrongly_on_its_board_is_refused_and_put_aside(
+    settings: dict[str, Any], reason: str, exported: Path, double: Any, capsys: pytest.CaptureFixture[str]
+) -> None:
+    there = double(**settings)
+    assert main(["--workspace", str(exported), *ON_BOARD, "--precision", "fp16"]) == 1
+    assert "was refused: on validation images" in paragraph(capsys.readouterr().err)
+    assert reason in manifest_on_board(exported, suffix=".refused").refused[0]
+    assert artifacts_in(exported) == [".onnx-fp16", ".onnx-fp32", ".trt-fp16-jetson-orin-nano.refused"]
+    assert there.temporary_folders() == []
+
+
+def test_a_board_that_gives_no_outputs_leaves_no_engine(
+    exported: Path, double: Any, capsys: pytest.CaptureFixture[str]
+) -> None:
+    there = double(exported="Segmentation fault")
+    assert main(["--workspace", str(exported), *ON_BOARD, "--precision", "fp16"]) == 1
+    said = paragraph(capsys.readouterr().err)
+    assert f"No engine was built of {RUN}.onnx-fp16: What trtexec wrote as the engine's outputs is damaged" in said
+    assert artifacts_in(exported) == [".onnx-fp16", ".onnx-fp32"]
+    assert there.temporary_folders() == []
 
 
 def test_a_board_that_builds_nothing_exits_1_with_its_words(
     exported: Path, double: Any, capsys: pytest.CaptureFixture[str]
 ) -> None:
     double(behaviour="echo '[01/01/2025-00:00:00] [E] [TRT] no kernel for node 7' >&2; exit 1")
-    words = ["--workspace", str(exported), "--fmt", "trt", "--target", "jetson", "--host", "board"]
-    assert main([*words, "--precision", "fp16"]) == 1
+    assert main(["--workspace", str(exported), *ON_BOARD, "--precision", "fp16"]) == 1
     printed = capsys.readouterr()
     assert f"{RUN}.onnx-fp16 kept" in paragraph(printed.out)
     assert "no kernel for node 7" in paragraph(printed.err)

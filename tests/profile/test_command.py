@@ -7,13 +7,24 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from vlm_profile.__main__ import main, parser, request_of
+from vlm_contract.codec import Absent
+from vlm_contract.console import LiveLine
+from vlm_contract.errors import VlmError
+from vlm_contract.measurement import Estimate, Measurement, Repetition
+from vlm_contract.workspace import Workspace
+from vlm_profile import fleet, measuring
+from vlm_profile.__main__ import figures_of, main, parser, request_of
+from vlm_profile.fleet import Member
+from vlm_profile.printing import say
 from vlm_profile.protocol import FULL, QUICK
+from vlm_profile.rows import Request
 
+HERE = Member("host")
 BRIEF = ("--threads", "1", "--batch", "1", "--wait-quiet", "0")
 
 
@@ -53,17 +64,17 @@ def waited_for(condition: Callable[[], bool]) -> bool:
 
 def test_options_become_a_request() -> None:
     words = ["--batch", "4,1,4", "--quick", "--input-shape", "in:0:1x3x8x8", "--artifact", "a", "b", "--artifact", "c"]
-    request = request_of(parser().parse_args(words))
+    request = request_of(parser().parse_args(words), HERE)
     assert request.batches == (4, 1)
     assert request.protocol == QUICK
     assert request.input_shapes == {"in:0": (1, 3, 8, 8)}
     assert request.artifacts == (Path("a"), Path("b"), Path("c"))
-    assert request_of(parser().parse_args(["--max-seconds", "9"])).protocol == FULL.within(9)
-    assert request_of(parser().parse_args(["--soak", "10m"])).protocol == FULL.soaked(600)
+    assert request_of(parser().parse_args(["--max-seconds", "9"]), HERE).protocol == FULL.within(9)
+    assert request_of(parser().parse_args(["--soak", "10m"]), HERE).protocol == FULL.soaked(600)
     words = ["--batch", "auto", "--threads", "auto", "--fps", "30"]
-    sweeps = request_of(parser().parse_args(words))
+    sweeps = request_of(parser().parse_args(words), HERE)
     assert (sweeps.batches, sweeps.threads, sweeps.fps) == ("auto", "auto", 30.0)
-    assert request_of(parser().parse_args(["--streams", "1,2"])).streams == (1, 2)
+    assert request_of(parser().parse_args(["--streams", "1,2"]), HERE).streams == (1, 2)
 
 
 @pytest.mark.parametrize(
@@ -76,11 +87,49 @@ def test_options_become_a_request() -> None:
         ["--soak", "10y"],
         ["--soak", "10"],
         ["--fps", "abc"],
+        ["--host", ""],
+        ["--host", ","],
     ],
 )
 def test_impossible_values_are_named(words: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     assert main(words) == 2
     assert words[1].split(",")[-1] in capsys.readouterr().err
+
+
+def test_a_target_that_is_none_is_refused_before_any_other_begins(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(fleet, "measure_members", None)  # whoever calls it fails
+    assert main(["--target", "host,jetsn", "--batch", "1"]) == 2
+    assert "'jetsn' is no known target" in capsys.readouterr().err
+
+
+def test_an_error_stands_on_a_line_of_its_own(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def lost(workspace: Workspace, request: Request, line: LiveLine) -> None:
+        line.show("process 2 of 3")
+        raise VlmError("The connection was lost.")
+
+    monkeypatch.setattr(measuring, "measure", lost)
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
+    assert main([]) == 2
+    assert "process 2 of 3\r\x1b[Kvlm-profile: The connection was lost." in capsys.readouterr().err
+
+
+def test_sentences_are_wrapped_on_a_terminal_alone(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "60")
+    sentence = "Every figure above is an estimate, and no measurement of anything. " * 2 + "m" * 70
+    say(sentence, sys.stdout)
+    assert capsys.readouterr().out == f"{sentence}\n"
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
+    say(sentence, sys.stdout)
+    first, *rest = capsys.readouterr().out.splitlines()
+    assert len(first) <= 60
+    assert all(line.startswith("  ") for line in rest)
+    assert rest[-1] == "  " + "m" * 70
 
 
 def test_a_page_in_place_of_a_model_is_one_sentence(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -128,3 +177,22 @@ def has_imported(worker: int) -> bool:
         return "onnxruntime" in Path(f"/proc/{worker}/maps").read_text()
     except OSError:
         return False
+
+
+def test_a_row_of_the_summary_says_how_its_figures_were_come_by(
+    measurement: Callable[..., Measurement], repetition: Callable[..., Repetition]
+) -> None:
+    row = measurement(*[repetition()] * 5)
+    estimate = Estimate("family", "a double", 80.0, 1.25, 1.5, (), {}, "measure it")
+    setup = replace(row.setup, threads=Absent("a GPU computes"))
+    estimated = replace(row, target="jetson-nano", evidence="estimated", estimate=estimate, setup=setup)
+    found = json.loads(json.dumps(figures_of(estimated, show_invalid=False)))
+    assert (found["target"], found["evidence"]) == ("jetson-nano", "estimated")
+    assert (found["estimate"]["rung"], found["estimate"]["factor_low"], found["estimate"]["factor_high"]) == (
+        "family",
+        1.25,
+        1.5,
+    )
+    assert found["threads"] == {"absent": "a GPU computes"}
+    measured = figures_of(row, show_invalid=False)
+    assert (measured["evidence"], measured["estimate"]) == ("measured", {"absent": "measured"})

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from vlm_profile.kernel import Counters
-from vlm_profile.loops import at_frame_rate, back_to_back, side_by_side, warm_up
+from vlm_profile.loops import at_frame_rate, back_to_back, one_input, side_by_side, warm_up
 from vlm_profile.protocol import FULL, Protocol
 
 MS = 1_000_000
@@ -95,7 +95,20 @@ def test_without_counters_there_are_samples_and_no_context() -> None:
 def test_warm_up_ends_where_two_windows_agree() -> None:
     clock = FakeClock(10)
     warm_up(clock.run, feeds(), FULL, FULL.warmup_s, clock)
-    assert clock.now == (500 + 250 + 250) * MS
+    assert clock.now == (500 + 250) * MS  # the end of the first half second is the window before
+
+
+@pytest.mark.parametrize(("last_ms", "windows"), [(10.1, 1), (10.3, 2)])
+def test_the_end_of_the_first_half_second_is_a_window_like_those_after_it(last_ms: float, windows: int) -> None:
+    clock = FakeClock(*[40.0] * 6, *[10.0] * 26, last_ms)  # 240 ms of its start, then 260 ms
+    samples = warm_up(clock.run, feeds(), FULL, FULL.warmup_s, clock)
+    assert len(samples) == 32 + windows * 25
+
+
+def test_where_the_first_half_second_holds_no_window_two_more_must_agree() -> None:
+    clock = FakeClock(100)
+    warm_up(clock.run, feeds(), FULL, FULL.warmup_s, clock)
+    assert clock.now == (500 + 1000 + 1000) * MS
 
 
 def test_warm_up_goes_on_while_it_gets_faster() -> None:
@@ -193,6 +206,32 @@ def test_streams_run_side_by_side_and_count_together() -> None:
     assert len(timed.ns) >= 20
     assert timed.seconds >= 0.2
     assert min(timed.ns) >= MS
+
+
+def test_the_samples_of_all_streams_stand_in_the_order_in_which_they_ended() -> None:
+    protocol = replace(FULL, measure_s=0.4, measure_s_max=0.8, iterations=10, context_s=0.05)
+    begin = time.perf_counter()
+
+    def run(feed: Mapping[str, Any]) -> None:
+        time.sleep(0.002 if time.perf_counter() - begin < 0.2 else 0.02)  # both streams slow down at one time
+
+    timed = side_by_side(run, [feeds(), feeds()], protocol, time.perf_counter_ns)
+    slow = [ns > 15 * MS for ns in timed.ns]
+    assert slow.index(True) > len(slow) / 2
+    assert all(slow[slow.index(True) + 2 :])  # a list of one stream after the other would be fast again
+
+
+@pytest.mark.parametrize("streams", [1, 2])
+def test_one_input_again_and_again_runs_as_many_at_a_time_as_the_loop_before(streams: int) -> None:
+    protocol = replace(FULL, repeated_s=0.1)
+    at_work: set[int] = set()
+
+    def run(feed: Mapping[str, Any]) -> None:
+        at_work.add(threading.get_ident())
+        time.sleep(0.002)
+
+    assert len(one_input(run, {"x": 1}, streams, protocol, time.perf_counter_ns)) >= 5 * streams
+    assert len(at_work) == streams
 
 
 def test_what_a_stream_makes_first_is_made_before_the_clock_starts() -> None:

@@ -7,7 +7,7 @@ import pytest
 
 from vlm_contract.codec import Absent
 from vlm_contract.console import LiveLine
-from vlm_profile.preflight import Preflight, preflight, wait_until_quiet
+from vlm_profile.preflight import DEVICES, Preflight, preflight, wait_until_quiet
 
 TICK = os.sysconf("SC_CLK_TCK")
 QUIET, NOISY = (Preflight(sentences, {}, Absent("no sensor")) for sentences in ((), ("others are at work",)))
@@ -68,8 +68,8 @@ class FakeMachine:
             waited_us = round(self.now * self.shares.get(f"waits_for_{what}", 0.0) * 1e6)
             self.file(f"proc/pressure/{what}", f"some avg10=99.00 total={waited_us}\nfull avg10=0.00 total=0")
 
-    def look(self) -> Preflight:
-        return preflight(self.root, self.sleep, lambda: self.now)
+    def look(self, *devices: str) -> Preflight:
+        return preflight(self.root, self.sleep, lambda: self.now, devices or DEVICES)
 
 
 @pytest.fixture(autouse=True)
@@ -122,6 +122,14 @@ def test_a_gpu_at_work_for_others_or_too_hot_is_not_quiet(
     sentences = FakeMachine(tmp_path).look().sentences
     assert len(sentences) == len(seen)
     assert all(sentence.startswith(words) for sentence, words in zip(sentences, seen, strict=True))
+    assert FakeMachine(tmp_path).look("cpu").quiet  # rows of the CPU do not wait for the GPU
+
+
+def test_the_devices_of_the_rows_reach_each_look(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[object] = []
+    monkeypatch.setattr("vlm_profile.preflight.preflight", lambda devices: (asked.append(devices), QUIET)[1])
+    assert wait_until_quiet(0, LiveLine(quiet=True), devices={"cpu"}) is QUIET
+    assert asked == [{"cpu"}]
 
 
 RAIL = "sys/bus/i2c/drivers/ina3221x/6-0040/iio:device0"

@@ -8,15 +8,16 @@ from typing import Any
 import pytest
 
 from vlm_contract.codec import Absent, read_record
+from vlm_contract.console import LiveLine
 from vlm_contract.errors import VlmError
 from vlm_contract.measurement import Device, Latency, Measurement, Repetition
 from vlm_contract.workspace import Workspace
 from vlm_profile import places, session
+from vlm_profile.measuring import measure
 from vlm_profile.preflight import Preflight
 from vlm_profile.process import WorkerFailed
 from vlm_profile.protocol import FULL, QUICK, Protocol
 from vlm_profile.rows import Request
-from vlm_profile.session import measure
 from vlm_profile.subjects import subject_at
 from vlm_profile.worker import Spec
 
@@ -29,7 +30,7 @@ Fake = Callable[[Callable[[Spec], Repetition]], Any]
 def a_device_of_two_cpus(monkeypatch: pytest.MonkeyPatch) -> None:
     device = Device("a board", "a CPU", 4, 2, 2**33, Absent("none"), Absent("none"), "Linux", "x86_64")
     monkeypatch.setattr(places, "device_of", lambda: device)
-    monkeypatch.setattr(places, "wait_until_quiet", lambda seconds, line: QUIET_MACHINE)
+    monkeypatch.setattr(places, "wait_until_quiet", lambda seconds, line, devices: QUIET_MACHINE)
 
 
 @pytest.fixture
@@ -177,6 +178,37 @@ def test_what_another_request_would_change_is_measured_anew(
     assert bool(measure(workspace, request_for(**change)).kept) is kept
 
 
+def test_figures_of_clocks_that_follow_the_load_do_not_answer_for_locked_ones(
+    workspace: Workspace, request_for: Callable[..., Request], fake_worker: Fake, repetition: Made
+) -> None:
+    fake_worker(lambda spec: repetition())
+    place, quiet = places.ThisMachine(), LiveLine(quiet=True)
+    first = session.measure_at(place, workspace, request_for(), quiet)
+    for _ in range(2):
+        locked = session.measure_at(place, workspace, request_for(clocks_locked=True), quiet)
+    assert len(locked.kept) == 1
+    assert not locked.records.keys() & first.records.keys()
+    assert [
+        record.settings.get("clocks_locked", False) for record in (*first.records.values(), *locked.records.values())
+    ] == [
+        False,
+        True,
+    ]
+
+
+def test_a_record_says_where_cpu_and_gpu_share_one_memory(
+    workspace: Workspace, request_for: Callable[..., Request], fake_worker: Fake, repetition: Made
+) -> None:
+    fake_worker(lambda spec: repetition())
+    place = places.ThisMachine()
+    for shared in (False, True):
+        place.shared_memory = shared
+        found = session.measure_at(place, workspace, request_for(again=True), LiveLine(quiet=True))
+        (record,) = found.records.values()
+        assert record.memory.covers.startswith("one memory, which CPU and GPU share") is shared
+        assert "the process's resident memory" in record.memory.covers
+
+
 def test_quick_figures_do_not_answer_for_full_ones(
     workspace: Workspace, request_for: Callable[..., Request], fake_worker: Fake, repetition: Made
 ) -> None:
@@ -232,13 +264,6 @@ def test_a_wrong_request_is_refused_before_anything_is_measured(
     with pytest.raises(VlmError, match=message):
         measure(workspace, request_for(**change))
     assert worker.asked == []
-
-
-@pytest.mark.parametrize("name", ["jetson", "rpi5", "gtx1660ti"])
-def test_another_known_target_is_not_filed_under_its_name(name: str) -> None:
-    with pytest.raises(VlmError, match="measures this machine only, as 'host': it neither reaches the") as caught:
-        session.check_target(name)
-    assert caught.value.exit_code == 2
 
 
 def test_the_real_worker_fills_a_record(
@@ -328,7 +353,7 @@ def test_what_was_not_quiet_before_is_kept_in_the_record(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     noisy = Preflight(("others use 50 %",), {}, Absent("no sensor"))
-    monkeypatch.setattr(places, "wait_until_quiet", lambda seconds, line: noisy)
+    monkeypatch.setattr(places, "wait_until_quiet", lambda seconds, line, devices: noisy)
     fake_worker(lambda spec: repetition())
     measured = measure(workspace, request_for())
     (record,) = measured.records.values()

@@ -108,7 +108,8 @@ def test_a_peak_that_cannot_be_one_is_absent(repetition: Made, peak: int, model_
 
 def test_a_missing_counter_is_absent_with_its_reason(repetition: Made) -> None:
     memory = memory_of([repetition(peak_rss_bytes=Absent("no /proc"))], 100)
-    assert memory.peak_rss_bytes == Absent("no process read a memory counter")
+    assert memory.peak_rss_bytes == Absent("no /proc")
+    assert memory_of([], 100).peak_rss_bytes == Absent("no process read a memory counter")
 
 
 def test_memory_by_source_is_the_largest_of_each_and_a_device_without_a_counter_is_absent(repetition: Made) -> None:
@@ -186,3 +187,11 @@ def test_a_window_holds_the_clock_and_the_hottest_sensor_of_its_time(repetition:
     found = sustained_of([replace(process, context=context, readings=readings)], FULL.soaked(600))
     assert isinstance(found, Sustained)
     assert [(w.cpu_mhz, w.temperature_c) for w in found.windows] == [(2000.0, 55.0), (1500.0, 70.0)]
+
+
+def test_counters_of_a_whole_process_say_nothing_of_one_inference(repetition: Callable[..., Repetition]) -> None:
+    told, untold = repetition(), repetition(phases_s={"load": 1.0, "measure": 1.0})
+    (latency, whole) = (latency_of([each] * 2) for each in (told, untold))
+    assert isinstance(latency, Latency) and isinstance(whole, Latency)
+    assert latency.cpu_ms_per_inference == pytest.approx(20.0)
+    assert whole.cpu_ms_per_inference == Absent("the counters are of a whole process, and not of the measured loop")

@@ -16,7 +16,7 @@ from vlm_contract.files import sha256_of
 from vlm_contract.manifest import ArtifactManifest, Engine, FileEntry
 from vlm_contract.workspace import Workspace
 from vlm_profile import subjects
-from vlm_profile.subjects import Trust, located, subject_at, subjects_of
+from vlm_profile.subjects import Trust, exported_from, located, subject_at, subjects_of
 
 ABSENT = Absent("not in this test")
 NO_ENGINE = b"bytes in place of an engine"
@@ -240,6 +240,34 @@ def test_a_folder_without_a_manifest_is_refused(tmp_path: Path) -> None:
 # Runs
 
 
+@pytest.mark.parametrize("part", ["", "artifacts", "runs"])
+def test_a_workspace_in_the_place_of_an_artifact_is_named_with_what_it_holds(workspace: Workspace, part: str) -> None:
+    artifact(workspace, "a.onnx-fp32")
+    artifact(workspace, "b.onnx-fp32")
+    run(workspace, "a-run")
+    with pytest.raises(VlmError, match=r"a workspace, and no model\. It holds a.onnx-fp32, b.onnx-fp32, a") as caught:
+        subject_at(workspace.root / part)
+    assert caught.value.hint == f"--artifact a.onnx-fp32 --workspace {workspace.root}"
+
+
+def test_of_many_artifacts_the_first_are_named(workspace: Workspace) -> None:
+    for letter in "abcdefg":
+        artifact(workspace, letter)
+    with pytest.raises(VlmError, match="It holds a, b, c, d, e and 2 more;"):
+        subject_at(workspace.root)
+
+
+def test_the_artifacts_of_a_run_are_those_that_a_runtime_takes(workspace: Workspace) -> None:
+    subject = subject_at(run(workspace, "run"))
+    artifact(workspace, "run.onnx-fp32")
+    artifact(workspace, "run.onnx-fp16", refused=("parity",))
+    artifact(workspace, "other.onnx-fp32", run="other")
+    engine(workspace, "run.trt-fp16")
+    assert exported_from(subject, ("onnx",)) == ("run.onnx-fp32",)
+    assert exported_from(subject, ("engine",)) == ("run.trt-fp16",)
+    assert exported_from(subject_at(workspace.artifact("run.onnx-fp32")), ("onnx",)) == ()
+
+
 def test_the_network_of_a_run_is_found_by_folder_weights_and_name(workspace: Workspace) -> None:
     folder = run(workspace, "a-run")
     (subject,) = subjects_of(workspace, [folder, folder / "model.safetensors", Path("a-run")])
@@ -327,7 +355,7 @@ def test_an_engine_whose_sha256_was_named_may_be_loaded(
     assert f"--trust-file {digest}" in caught.value.hint
     assert subject_at(path, Trust(workspace, [digest])).used.format == "engine"
     engine(workspace)
-    assert [subject.used.format for subject in subjects_of(workspace, [], [digest])] == ["engine"]
+    assert [subject.used.format for subject in subjects_of(workspace, [], Trust(workspace, [digest]))] == ["engine"]
 
 
 def test_the_nearest_artifact_is_named_where_there_is_none_of_that_name(workspace: Workspace) -> None:

@@ -95,6 +95,23 @@ def test_the_batch_that_gives_most_is_named_among_the_valid_ones(repetition: Mad
     assert list(best_batch(rows)) == ["tiny: most comes of batch 4 (200 img/s)."]
     invalid = replace(rows[2], verdicts=(Verdict("contended", "invalid", "others", "none", "Wait."),))
     assert list(best_batch([*rows[:2], invalid])) == [
-        "tiny: most comes of batch 2 (180 img/s); 1 of 3 batches are not valid."
+        "tiny: most comes of batch 2 (180 img/s); 1 of 3 rows are not valid."
     ]
-    assert list(best_batch([invalid])) == ["tiny: no batch can be named; 1 of 1 batches are not valid."]
+    assert list(best_batch([invalid])) == ["tiny: no batch can be named; 1 of 1 rows are not valid."]
+
+
+def test_of_several_ways_to_run_it_the_batch_is_named_with_its_threads_once_for_each_runtime(
+    repetition: Made, measurement: Record
+) -> None:
+    record = measurement(*[repetition()] * 3)
+    other = replace(record, runtime=replace(record.runtime, name="openvino"))
+    rows = [
+        at_batch(with_threads(each, threads, spinning=False), batch, rate * threads)
+        for each in (record, other)
+        for batch, rate in ((1, 100), (2, 180))
+        for threads in (1, 2)
+    ]
+    assert list(best_batch(rows)) == [
+        f"tiny {name}: most comes of batch 2 and threads 2 with spinning off (360 img/s)."
+        for name in ("onnxruntime", "openvino")
+    ]

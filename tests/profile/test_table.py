@@ -2,12 +2,13 @@
 
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
 from vlm_contract.codec import Absent
-from vlm_contract.measurement import Measurement, Pacing, Repetition, Sustained, Verdict, Window
-from vlm_profile.table import sentences_of, supported, tables_of
+from vlm_contract.measurement import Estimate, Measurement, Pacing, Repetition, Sustained, Verdict, Window
+from vlm_profile.table import kept_sentences, sentences_of, supported, tables_of, two_digits, warnings_of
 
 CONTENDED = Verdict("contended", "invalid", "foreign CPU 80 %", "10 %", "Stop what else runs.")
 
@@ -21,6 +22,8 @@ CONTENDED = Verdict("contended", "invalid", "foreign CPU 80 %", "10 %", "Stop wh
         (1234.5, 56.0, "1230"),
         (0.0123456, 0.00056, "0.0123"),
         (5.0, 0.0, "5.000"),
+        (4.5678, 12.0, "5"),
+        (0.045678, 12.0, "0.05"),
     ],
 )
 def test_figures_have_the_digits_that_their_interval_supports(value: float, half: float, text: str) -> None:
@@ -103,3 +106,138 @@ def test_every_verdict_is_a_sentence_and_controls_no_terminal(measurement: Calla
         first == "tiny onnxruntime fp32 b1 t2: contended (invalid): foreign CPU 80 %; limit: 10 %. Stop what else runs."
     )
     assert "\x1b" not in second
+
+
+def test_rows_with_the_same_verdict_share_a_sentence(measurement: Callable[..., Measurement]) -> None:
+    batches = (1, 2, 4, 8, 16)
+    plain = measurement(verdicts=(CONTENDED,))
+    records = [replace(plain, setup=replace(plain.setup, batch=batch)) for batch in batches]
+    row = "tiny onnxruntime fp32 b{} t2".format
+    assert sentences_of(records[:2]) == [
+        f"{row(1)}; {row(2)}: contended (invalid): foreign CPU 80 %; limit: 10 %. Stop what else runs."
+    ]
+    (sentence,) = sentences_of(records)
+    assert sentence.startswith(f"{row(1)}; {row(2)}; {row(4)}; and 2 more: contended (invalid): foreign CPU 80 %;")
+    seen = [
+        replace(record, verdicts=(replace(CONTENDED, seen=f"foreign CPU {n} %"),)) for n, record in enumerate(records)
+    ]
+    assert sentences_of(seen) == [
+        f"5 rows: contended (invalid): {row(1)}: foreign CPU 0 %; {row(2)}: foreign CPU 1 %; {row(4)}: foreign CPU 2 %"
+        "; and 2 more; limit: 10 %. Stop what else runs."
+    ]
+
+
+def test_verdicts_that_differ_in_limit_or_level_are_sentences_of_their_own(
+    measurement: Callable[..., Measurement],
+) -> None:
+    others = (replace(CONTENDED, level="warning"), replace(CONTENDED, limit="5 %"))
+    assert len(sentences_of([measurement(verdicts=(CONTENDED,)), *(measurement(verdicts=(v,)) for v in others)])) == 3
+
+
+# Where, and how figures were come by
+
+LONG = "mobilenetv3_large_100-fashion-mnist.onnx-fp16"
+EMULATOR = "NVIDIA Jetson Orin Nano (emulator)"
+
+
+@pytest.fixture
+def jetson_row(
+    repetition: Callable[..., Repetition], measurement: Callable[..., Measurement]
+) -> Callable[..., Measurement]:
+    """A row that was measured on a Jetson in a power mode."""
+
+    def made(mode: str = "15W", **changes: object) -> Measurement:
+        row = measurement(*[repetition()] * 5)
+        return replace(row, target="jetson-nano", device=replace(row.device, power_mode=mode), **changes)
+
+    return made
+
+
+@pytest.fixture
+def estimated_row(jetson_row: Callable[..., Measurement]) -> Callable[..., Measurement]:
+    """The same figures as an estimate."""
+
+    def made(rung: str = "specifications", **changes: object) -> Measurement:
+        estimate = Estimate(rung, "a double", 80.0, 1.5, 1.5, (), {}, "measure it")
+        return jetson_row(evidence="estimated", estimate=estimate, **changes)
+
+    return made
+
+
+def test_rows_of_this_machine_stand_under_no_title(
+    repetition: Callable[..., Repetition], measurement: Callable[..., Measurement]
+) -> None:
+    (table,) = tables_of([measurement(repetition())])
+    assert table.startswith("artifact ")
+
+
+def test_the_title_says_where_rows_were_measured(jetson_row: Callable[..., Measurement]) -> None:
+    (table,) = tables_of([jetson_row()])
+    assert table.splitlines()[0] == "Measured: target jetson-nano, power mode 15W"
+    assert table.splitlines()[2].startswith("artifact ")
+
+
+def test_what_differs_between_rows_is_a_column(
+    jetson_row: Callable[..., Measurement], measurement: Callable[..., Measurement]
+) -> None:
+    (table,) = tables_of([jetson_row(), jetson_row("7W"), measurement()])
+    title, _, header, _, *rows = table.splitlines()
+    assert title == "Measured"
+    assert header.split("  ")[0] == "target"
+    assert [row.split()[:3] for row in rows] == [
+        ["jetson-nano", "15W", "tiny"],
+        ["jetson-nano", "7W", "tiny"],
+        ["host", "—", "tiny"],
+    ]
+
+
+def test_estimates_are_titled_so_and_so_are_the_measured_rows_beside_them(
+    estimated_row: Callable[..., Measurement], measurement: Callable[..., Measurement]
+) -> None:
+    measured, estimates = tables_of([estimated_row(), measurement()])
+    assert measured.startswith("Measured: target host\n")
+    assert estimates.startswith(
+        "Estimated, not measured: target jetson-nano, power mode 15W, rung specifications\n\nartifact"
+    )
+    assert "≈ p50 ms" in estimates
+    assert "≈" not in measured
+
+
+def test_estimates_of_long_names_fit_100_columns(estimated_row: Callable[..., Measurement]) -> None:
+    rows = [estimated_row(artifact=replace(estimated_row().artifact, name=LONG)), estimated_row("calibrated")]
+    (table,) = tables_of(rows)
+    assert "calibrated" in table
+    assert max(map(len, table.splitlines())) <= 100 + len("specifications  ")
+    (table,) = tables_of(rows[:1])
+    assert max(map(len, table.splitlines())) <= 100
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [(287.4, "290"), (16040.0, "16000"), (2.04, "2.0"), (0.996, "1.0"), (0.3, "0.30"), (0.01234, "0.012")],
+)
+def test_an_estimate_has_two_digits(value: float, text: str) -> None:
+    assert two_digits(value) == text
+
+
+def test_rows_of_an_emulator_are_told_once(jetson_row: Callable[..., Measurement]) -> None:
+    device = replace(jetson_row().device, name=EMULATOR)
+    (sentence,) = warnings_of(
+        [jetson_row(), replace(jetson_row(), device=device), replace(jetson_row(), device=device)]
+    )
+    assert sentence == f"jetson-nano: {EMULATOR} is no device: no report, comparison or estimate takes these rows."
+    assert warnings_of([jetson_row()]) == []
+
+
+def test_kept_rows_of_one_folder_are_one_sentence(measurement: Callable[..., Measurement]) -> None:
+    kept = {Path(f"measurements/rpi5/{name}.json"): measurement() for name in "ab"}
+    assert kept_sentences(kept) == ["kept: 2 rows in measurements/rpi5 (valid; --again measures them anew)"]
+    kept[Path("measurements/rpi5/c.json")] = measurement(verdicts=(CONTENDED,))
+    assert kept_sentences(kept)[1] == "kept: measurements/rpi5/c.json (invalid; --again measures it anew)"
+
+
+def test_what_stands_of_a_target_out_of_reach_is_told_without_what_cannot_be_done(
+    measurement: Callable[..., Measurement],
+) -> None:
+    kept = {Path(f"measurements/rpi5/{name}.json"): measurement() for name in "ab"}
+    assert kept_sentences(kept, kept.keys()) == ["kept: 2 rows in measurements/rpi5 (valid; measured before)"]

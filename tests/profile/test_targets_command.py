@@ -27,7 +27,7 @@ def test_one_target_is_shown_with_its_sources(capsys: pytest.CaptureFixture[str]
     [
         (["jetson"], "vlm-profile targets show jetson"),
         (["show"], "vlm-profile targets show jetson-orin-nano"),
-        (["show", "jetsn"], "jetson"),
+        (["show", "jetsn"], "vlm-profile targets show jetson\n"),
         (["list"], "vlm-profile targets show jetson-orin-nano"),
     ],
 )

@@ -41,6 +41,25 @@ def test_a_gpu_may_be_slow_in_a_tenth_of_the_readings(slow: int, found: bool) ->
     assert bool(throttled(seen, gpu=True)) is found
 
 
+@pytest.mark.parametrize(("mhz", "slow"), [(1590.0, False), (1570.0, True)])
+def test_a_gpu_without_a_default_clock_is_held_to_its_highest(mhz: float, slow: bool) -> None:
+    said = throttled(readings(*[{"gpu_mhz 0": mhz, "gpu_mhz_highest 0": 2100.0}] * 4), gpu=True)
+    assert said == ("the GPU's clock was under 75 % of its highest, 2100 MHz, in 4 of 4 readings" if slow else "")
+
+
+def test_a_gpu_that_has_a_default_clock_need_not_reach_its_highest() -> None:
+    clocks_of_it = {"gpu_mhz_default 0": 1500.0, "gpu_mhz_highest 0": 2100.0}
+    assert throttled(readings({"gpu_mhz 0": 1200.0, **clocks_of_it}), gpu=True) == ""
+    assert "its default, 1500 MHz," in throttled(readings({"gpu_mhz 0": 1100.0, **clocks_of_it}), gpu=True)
+
+
+@pytest.mark.parametrize("bits", [0x02, 0x04])
+def test_under_a_limit_that_was_set_the_highest_clock_says_nothing_and_the_default_does(bits: int) -> None:
+    slow = {"gpu_mhz 0": 900.0, "gpu_throttle_bits 0": float(bits)}
+    assert throttled(readings({**slow, "gpu_mhz_highest 0": 2100.0}), gpu=True) == ""
+    assert "its default" in throttled(readings({**slow, "gpu_mhz_default 0": 1500.0}), gpu=True)
+
+
 def test_an_idle_gpu_is_slow_because_nobody_asks_for_more() -> None:
     idle = {"gpu_mhz 0": 300.0, "gpu_mhz_default 0": 1500.0, "gpu_throttle_bits 0": 1.0}
     at_work = {"gpu_mhz 1": 300.0, "gpu_mhz_default 1": 1500.0, "gpu_throttle_bits 1": 0.0}

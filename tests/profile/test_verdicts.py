@@ -128,6 +128,12 @@ def test_cached(repetition: Made, measurement: Record, repeated_ms: float, cache
     assert codes(measurement(*[process] * 5)) == ({"cached": "invalid"} if cached else {})
 
 
+def test_several_streams_may_not_keep_answers_either(repetition: Made, measurement: Record) -> None:
+    process = repetition(10.0, repeated_ns=(8_000_000,) * 10)
+    record = measurement(*[process] * 5)
+    assert "cached" in codes(replace(record, setup=replace(record.setup, streams=2)))
+
+
 def test_fallback_says_what_ran_elsewhere(repetition: Made, measurement: Record) -> None:
     (verdict,) = judge(measurement(*[repetition(fallback="3 nodes ran on the CPU")] * 5), FULL)
     assert (verdict.code, verdict.level, verdict.seen) == ("fallback", "invalid", "3 nodes ran on the CPU")
@@ -213,6 +219,20 @@ def test_a_stall_is_no_drift_and_a_sustained_run_may_drift(repetition: Made, mea
     assert codes(measurement(*[repetition(samples_ns=stalled, measure_s=3.6)] * 5)) == {}
     record = measurement(*[repetition(samples_ns=moving(20), measure_s=3.2)] * 5)
     assert [verdict.code for verdict in judge(record, FULL.soaked(60))] == []
+
+
+@pytest.mark.parametrize(("percent", "drifts"), [(2.0, False), (20.0, True)])
+def test_streams_drift_too(repetition: Made, measurement: Record, percent: float, drifts: bool) -> None:
+    record = measurement(*[repetition(samples_ns=moving(percent), measure_s=1.6)] * 5)
+    record = replace(record, setup=replace(record.setup, streams=2))
+    assert ("drift" in codes(record)) is drifts
+
+
+def test_that_the_last_call_of_each_stream_ends_beside_fewer_is_no_drift(repetition: Made, measurement: Record) -> None:
+    samples = (10_000_000,) * 13 + (7_000_000,) * 3
+    record = measurement(*[repetition(samples_ns=samples)] * 5)
+    assert "drift" in codes(record)
+    assert "drift" not in codes(replace(record, setup=replace(record.setup, streams=4)))
 
 
 def test_a_failure_is_the_only_verdict_and_names_its_cause(measurement: Record) -> None:

@@ -15,6 +15,7 @@ from vlm_contract.measurement import (
     ArtifactUsed,
     ColdStart,
     Device,
+    Estimate,
     Latency,
     Measurement,
     Memory,
@@ -23,6 +24,7 @@ from vlm_contract.measurement import (
     Throughput,
     Verdict,
 )
+from vlm_contract.reported import ReportedModel, ReportedRun
 from vlm_contract.workspace import CARD_FILE, MANIFEST_FILE, Workspace, safe_name
 from vlm_report.records import Records
 
@@ -56,6 +58,107 @@ def a_card(run: str = "double-net-digits-1437-s0", **changes: Any) -> Checkpoint
         finished_utc="2001-01-01T00:00:00+00:00",
     )
     return dataclasses.replace(card, **changes)
+
+
+def a_trained(
+    model: str, samples: int = 5000, seed: int = 0, validation: float = 60.0, gap: float = 1.0, **changes: Any
+) -> CheckpointCard:
+    """A run of a model on so many samples, on one data set, with an accuracy and a gap in points."""
+    best = Scores(38, samples, validation + gap, 0.5, validation, 1.5)
+    data = Data("doubles", "doubles", "d" * 64, "e" * 64, samples, samples - 500, 500, "a part", 360, "others", 0, seed)
+    return a_card(
+        **{
+            "run": f"{model}-doubles-{samples}-s{seed}",
+            "backbone": a_backbone(model),
+            "data": data,
+            "best": best,
+            "last": dataclasses.replace(best, epoch=40),
+            "hyperparameters": {"weights": "random", "epochs": 40, "batch_size": 128},
+            "test_accuracy_percent": validation - 1,
+            **changes,
+        },
+    )
+
+
+def a_history(*accuracies: tuple[float, float]) -> tuple[Scores, ...]:
+    """Epochs of these training and validation accuracies, with falling losses."""
+    return tuple(
+        Scores(epoch, 500, train, 2.0 / epoch, validation, 2.0)
+        for epoch, (train, validation) in enumerate(accuracies, 1)
+    )
+
+
+def a_reported_run(model: str = "Double-Net", validation: float | Absent = 51.58, **changes: Any) -> ReportedRun:
+    """As an import makes it of a document that is a double."""
+    unsaid = Absent("the document does not say")
+    run = ReportedRun(
+        model=model,
+        timm="double_net",
+        data="Doubles",
+        samples=5000,
+        seed=unsaid,
+        epochs=100,
+        train_accuracy_percent=99.52,
+        validation_accuracy_percent=validation,
+        test_accuracy_percent=unsaid,
+        train_loss=0.0132,
+        validation_loss=3.3098,
+        wall_s=3000.0,
+        hyperparameters={"batch_size": 128},
+        device=unsaid,
+        software=unsaid,
+        notes="Heavy overfitting",
+        origin=ORIGIN,
+        approximate=("wall_s",),
+        verdicts=(),
+        date=unsaid,
+    )
+    return dataclasses.replace(run, **changes)
+
+
+def a_reported_model(model: str = "Double-Net", parameters: int | Absent = 27_870_000, **changes: Any) -> ReportedModel:
+    nothing = Absent("the document does not say")
+    found = ReportedModel(model, "double_net", parameters, 91_000_000, 182_000_000, nothing, ORIGIN, (), ())
+    return dataclasses.replace(found, **changes)
+
+
+def a_reported_measurement(model: str = "Double-Net", p50: float = 22.51, **changes: Any) -> Measurement:
+    """A latency without an interval, a batch, or a file."""
+    unsaid = Absent("the document does not say")
+    latency = dataclasses.replace(
+        a_latency(p50, 0.1), latency_ms_p50_low=unsaid, latency_ms_p50_high=unsaid, latency_ms_p90=unsaid
+    )
+    return dataclasses.replace(
+        a_measurement(model, p50),
+        **{
+            "target": "gtx1660ti",
+            "evidence": "reported",
+            "artifact": ArtifactUsed(model, unsaid, unsaid, unsaid, unsaid, unsaid),
+            "setup": Setup(unsaid, unsaid, unsaid, "not said", unsaid, {}),
+            "runtime": RuntimeUsed(unsaid, unsaid, unsaid, {}),
+            "latency": latency,
+            "throughput": unsaid,
+            "memory": Memory(unsaid, unsaid, unsaid, {}, "not said"),
+            "settings": {},
+            "origin": ORIGIN,
+            "measured_utc": unsaid,
+            **changes,
+        },
+    )
+
+
+def an_estimate(artifact: str, p50: float = 9.0, factor: float = 1.5, **changes: Any) -> Measurement:
+    """What nothing ran: an interval of a factor each way."""
+    latency = dataclasses.replace(
+        a_latency(p50, 0.1), latency_ms_p50_low=p50 / factor, latency_ms_p50_high=p50 * factor
+    )
+    estimate = Estimate("specifications", "a double", 90.0, factor, factor, (), {}, "measure it")
+    return a_measurement(
+        artifact, p50, **{"evidence": "estimated", "latency": latency, "estimate": estimate, "settings": {}, **changes}
+    )
+
+
+ORIGIN = f"double.md, table 1, row 1 (sha256 {'a' * 64})"
 
 
 def a_backbone(name: str, adapt: str = "stock") -> Backbone:
@@ -169,6 +272,27 @@ def records_in_memory(*measurements: Measurement, manifests: tuple[ArtifactManif
     )
 
 
+def all_records(
+    *found: CheckpointCard | ArtifactManifest | Measurement | ReportedRun | ReportedModel,
+    workspace: Workspace | None = None,
+) -> Records:
+    """Records of every kind in memory, each by the path that it would have."""
+    workspace = workspace or Workspace(Path("workspace"))
+    paths = {index: workspace.reported / "double" / f"{index}.json" for index in range(len(found))}
+    kinds: dict[type, dict[Path, Any]] = {kind: {} for kind in KINDS}
+    for index, record in enumerate(found):
+        told = isinstance(record, (ReportedRun, ReportedModel))
+        place = paths[index] if told else path_of(record, workspace)
+        kinds[type(record)][place.with_stem(f"{place.stem}-{index}") if isinstance(record, Measurement) else place] = (
+            record
+        )
+    cards, manifests, measurements, runs, models = (kinds[kind] for kind in KINDS)
+    return Records(workspace, cards, manifests, measurements, (), runs, models)
+
+
+KINDS = (CheckpointCard, ArtifactManifest, Measurement, ReportedRun, ReportedModel)
+
+
 @pytest.fixture(scope="session")
 def double() -> SimpleNamespace:
     """What makes doubles."""
@@ -177,6 +301,13 @@ def double() -> SimpleNamespace:
         card=a_card,
         manifest=a_manifest,
         measurement=a_measurement,
+        trained=a_trained,
+        history=a_history,
+        reported_run=a_reported_run,
+        reported_model=a_reported_model,
+        reported_measurement=a_reported_measurement,
+        estimate=an_estimate,
+        all=all_records,
         records=records_in_memory,
         device=DEVICE,
         contended=CONTENDED,

@@ -1,9 +1,7 @@
 """The floors: which runs they belong to, what trains one that is missing, and who is below."""
 
 import dataclasses
-import re
 import shlex
-from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -13,9 +11,8 @@ from vlm_contract.card import CheckpointCard
 from vlm_contract.codec import Absent
 from vlm_contract.floors import below_pixels_sentence, floor_for, not_trained
 from vlm_contract.workspace import Workspace
-from vlm_report.recommendation import recommend
-from vlm_report.records import records_of
-from vlm_report.render import write_report
+from vlm_report.frames import frames_of
+from vlm_report.tables import tables_of
 
 
 def a_run(double: SimpleNamespace, model: str, seed: int = 0, percent: float | Absent = 90.0) -> CheckpointCard:
@@ -63,17 +60,10 @@ def test_runs_on_other_images_have_floors_of_their_own(double: SimpleNamespace) 
     assert below_pixels_sentence([other, a_run(double, "pixels")]) == ""
 
 
-def test_the_training_table_begins_a_regime_with_its_floors(
-    workspace: Workspace, keep: Callable[..., None], double: SimpleNamespace
-) -> None:
-    keep(a_run(double, "double_net"), a_run(double, "resnet9"))
-    records = records_of(workspace)
-    write_report(records, recommend(records))
-    text = (workspace.report / "report.md").read_text().partition("## Training")[2]
-    assert re.findall(r"^\| (\w+(?: \(floor\))?) ", text, re.MULTILINE)[1:4] == [
-        "pixels (floor)",
-        "resnet9 (floor)",
-        "double_net",
-    ]
-    command = "vlm-train --model pixels --data digits --samples 1437 --seed 0"
-    assert f"1. the floor pixels was not trained on digits, 1437 samples → `{command}`" in text
+def test_the_training_table_begins_a_regime_with_its_floors(double: SimpleNamespace) -> None:
+    records = double.all(a_run(double, "double_net"), a_run(double, "resnet9"))
+    (table,) = [table for table in tables_of(records, frames_of(records)) if table.section == "training"]
+    assert [row[0].text for row in table.rows] == ["pixels (floor)", "resnet9 (floor)", "double_net"]
+    note = table.notes[table.rows[0][1].note - 1]
+    assert note.text == "the floor pixels was not trained on digits, 1437 samples"
+    assert note.command == "vlm-train --model pixels --data digits --samples 1437 --seed 0"

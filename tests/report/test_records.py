@@ -2,6 +2,7 @@
 
 import shlex
 from collections.abc import Callable
+from dataclasses import replace
 from types import SimpleNamespace
 
 import pytest
@@ -61,6 +62,39 @@ def test_an_artifact_of_weights_that_were_trained_again_is_a_problem(
     (problem,) = records_of(workspace).problems
     assert problem.startswith("double-fp16 holds other weights")
     assert "vlm-export --ckpt double-net-digits-1437-s0" in problem
+
+
+def test_records_of_doubles_and_emulators_are_in_no_report(
+    workspace: Workspace, keep: Callable[..., None], double: SimpleNamespace
+) -> None:
+    real = double.measurement("double-fp32")
+    keep(
+        double.manifest("double-fp32"),
+        real,
+        double.measurement("double-a", runtime=replace(real.runtime, name="selftest:sleep")),
+        double.measurement("double-b", device=replace(real.device, name="Jetson Orin Nano (emulator)")),
+    )
+    records = records_of(workspace)
+    assert [entry.name for entry in records.entries()] == ["double-fp32"]
+    assert [("selftest:sleep" in each, "emulator" in each) for each in records.problems] == [
+        (True, False),
+        (False, True),
+    ]
+
+
+def test_of_these_alone_no_report_is_made(
+    workspace: Workspace, keep: Callable[..., None], double: SimpleNamespace
+) -> None:
+    real = double.measurement("double-a")
+    keep(replace(real, runtime=replace(real.runtime, name="selftest:sleep")))
+    with pytest.raises(VlmError, match=r"holds no run, artifact or measurement .* is left out: selftest:sleep is a"):
+        records_of(workspace)
+
+
+def test_rows_that_say_nothing_of_threads_have_a_place_too(double: SimpleNamespace) -> None:
+    setup = replace(double.measurement("double").setup, threads=Absent("a reported figure"))
+    records = double.records(double.measurement("double"), double.measurement("double", setup=setup))
+    assert next(entry.measurement.setup for entry in records.entries()) == setup
 
 
 def test_a_row_has_the_label_of_the_card_of_the_very_weights(

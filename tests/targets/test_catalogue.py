@@ -126,6 +126,22 @@ def test_an_unknown_target_names_the_nearest() -> None:
     assert caught.value.hint == "--target host"
 
 
+@pytest.mark.parametrize(
+    ("name", "hint"),
+    [
+        ("xavier", "--target jetson-xavier-nx"),
+        ("JETSON", "--target jetson"),
+        ("1660", "--target gtx1660ti"),
+        ("nothing-like-it", "vlm-profile targets, which lists them"),
+        ("", "vlm-profile targets, which lists them"),
+    ],
+)
+def test_part_of_a_name_is_enough_to_be_told_the_rest(name: str, hint: str) -> None:
+    with pytest.raises(VlmError, match="is no known target") as caught:
+        target_named(name)
+    assert caught.value.hint == hint
+
+
 @pytest.mark.parametrize("target", BOARDS, ids=lambda target: target.name)
 def test_peaks_are_units_times_rate_times_clock(target: Target) -> None:
     hardware = target.hardware
@@ -202,6 +218,15 @@ def test_a_target_without_modes_has_the_peaks_of_its_hardware() -> None:
 def test_limits_that_are_not_known_are_refused(name: str, mode: str | None, problem: str) -> None:
     with pytest.raises(VlmError, match=problem):
         limits_of(target_named(name), mode)
+
+
+def test_a_power_mode_in_other_letters_is_told_in_its_own() -> None:
+    with pytest.raises(VlmError, match=r"The Jetson Orin Nano has no power mode '7w'; it has 15W, 7W\.") as caught:
+        limits_of(target_named("jetson"), "7w")
+    assert caught.value.hint == "--power-mode 7W"
+    with pytest.raises(VlmError) as caught:
+        limits_of(target_named("jetson"), "10W")
+    assert caught.value.hint == "vlm-profile targets show jetson-orin-nano"
 
 
 def test_a_jetpack_is_known_by_its_version_and_by_its_release() -> None:

@@ -1,5 +1,7 @@
 """What a machine really is: by its module, its card, its power mode; whose figures are whose, in a sentence."""
 
+import re
+import shutil
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -7,9 +9,11 @@ from pathlib import Path
 import pytest
 
 from vlm_contract.codec import Absent
+from vlm_contract.errors import VlmError
 from vlm_profile.machine import faults_of, fingerprint_of
 from vlm_targets.catalogue import known_targets, target_named
-from vlm_targets.host import device_of, is_here, variant_of, why_not
+from vlm_targets.host import check_is_target, device_of, is_here, variant_of, why_not, why_not_here
+from vlm_targets.reach import Here
 from vlm_targets.variants import VARIANTS
 
 Recorded = Callable[..., Path]
@@ -51,6 +55,17 @@ def test_figures_of_each_are_filed_under_one_target_beside_the_host(recorded: Re
 def test_a_t4_is_refused_by_name_though_its_compute_capability_is_the_same(recorded: Recorded) -> None:
     said = why_not(target_named("gtx1660ti"), recorded("pc-t4"))
     assert said == "This is Google Compute Engine with Tesla T4, not the GTX 1660 Ti."
+
+
+def test_a_machine_without_a_name_is_told_by_its_processor(recorded: Recorded) -> None:
+    root = recorded("pc-t4")
+    shutil.rmtree(root / "sys/class/dmi")
+    shutil.rmtree(root / "proc/driver")
+    (root / "proc/cpuinfo").write_text("processor\t: 0\nmodel name\t: AMD EPYC 7B12\n")
+    said = why_not(target_named("gtx1660ti"), root)
+    assert said == "This is a machine with the processor AMD EPYC 7B12, not the GTX 1660 Ti."
+    (root / "proc/cpuinfo").write_text("processor\t: 0\n")
+    assert why_not(target_named("gtx1660ti"), root) == "This is a machine without a name, not the GTX 1660 Ti."
 
 
 def test_the_mobile_card_is_told_by_its_pci_id_for_its_driver_calls_it_the_same(recorded: Recorded) -> None:
@@ -116,6 +131,24 @@ def test_an_orin_nano_is_a_super_by_its_power_modes_or_by_its_name(recorded: Rec
     assert not why_not(target, root)
     named = recorded("jetson-orin-nano", {**orin("p3767-0005-super"), CONF: ""})
     assert not why_not(target, named)
+
+
+def test_a_target_that_nothing_recognises_is_no_machine_of_here_and_any_board_that_its_user_names(
+    recorded: Recorded,
+) -> None:
+    own, root = replace(target_named("rpi5"), recognised_by=(), title="my board"), recorded("rpi4")
+    assert why_not_here(own, root) == "Nothing is said of how my board is recognised, so it is not this machine."
+    assert why_not_here(target_named("rpi5"), root) == why_not(target_named("rpi5"), root)
+    with Here() as machine:
+        check_is_target(machine, own, root)
+
+
+@pytest.mark.parametrize(
+    ("name", "said"), [("host", "'host' is this machine"), ("rpi5", "not taken for rpi5. This is")]
+)
+def test_a_board_that_is_another_is_not_taken_for_the_target(recorded: Recorded, name: str, said: str) -> None:
+    with Here() as machine, pytest.raises(VlmError, match=re.escape(said)):
+        check_is_target(machine, target_named(name), recorded("rpi4"))
 
 
 @pytest.mark.parametrize("model", ["Raspberry Pi 400 Rev 1.0\0", "Raspberry Pi 500 Rev 1.0\0"])

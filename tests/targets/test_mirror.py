@@ -160,6 +160,8 @@ def test_of_a_large_file_the_beginning_is_copied(
         "etc/passwd",
         "said/other",
         "sys/class/thermal/thermal_zone\x1b[2J/temp",
+        f"sys/class/hwmon/hwmon{'0' * 300}/name",
+        f"sys/class/hwmon/hwmon{'é' * 130}/name",
         "",
     ],
 )
@@ -168,6 +170,20 @@ def test_a_board_does_not_choose_where_its_files_go(tmp_path: Path, name: str) -
     with pytest.raises(VlmError, match="board was asked what it is, and answered with"):
         mirrored(Said(f"vlm-edge mirror\n{name}\n61\nend\n"), tmp_path / "copy")
     assert not (tmp_path / "copy").exists()
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        ("sys/fs/cgroup/user.slice/cpu.max", "sys/fs/cgroup/user.slice/cpu.max/cpu.max"),
+        ("sys/fs/cgroup/user.slice/cpu.max/cpu.max", "sys/fs/cgroup/user.slice/cpu.max"),
+        ("sys/fs/cgroup/user.slice/cpu.max", "sys/fs/cgroup/user.slice/cpu.max/cpu.max/cpu.max"),
+    ],
+)
+def test_a_name_of_a_file_and_a_folder_at_once_is_refused(tmp_path: Path, names: tuple[str, str]) -> None:
+    assert all(map(was_asked_for, names))
+    with pytest.raises(VlmError, match="board was asked what it is, and answered with"):
+        mirrored(Said("".join(["vlm-edge mirror\n", *(f"{name}\n61\n" for name in names), "end\n"])), tmp_path / "copy")
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,7 @@
 """Sensor files are sampled by a shell beside a command, and replayed for the sensors of this toolkit."""
 
 import shutil
+import tracemalloc
 from collections.abc import Callable, Sequence
 from itertools import pairwise
 from pathlib import Path
@@ -103,3 +104,12 @@ def test_a_done_command_keeps_both_outputs_and_its_code(tmp_path: Path) -> None:
         absent = here.run(sampled_beside(["no-such-program"], [], str(tmp_path / "samples")), 10)
         assert (absent.code, "no-such-program" in absent.err) == (127, True)
         assert here.run(sampled_beside(work, [], str(tmp_path / "samples")), 10) == Done(7, "out\n", "err\n")
+
+
+def test_many_empty_lines_take_no_more_memory_than_themselves(tmp_path: Path) -> None:
+    text = "\n" * 3_000_000
+    tracemalloc.start()
+    assert readings_from(text, (), tmp_path, dict) == []
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 3 * len(text)

@@ -87,7 +87,7 @@ def test_of_a_long_output_the_last_is_kept(loopback: Start, monkeypatch: pytest.
 def test_a_command_that_takes_too_long_is_ended_on_the_board(eventually: Callable[..., bool], loopback: Start) -> None:
     there = loopback()
     with Board(there.address, there.config) as board:
-        with pytest.raises(VlmError, match=r"board took more than 0\.5 s running sh"):
+        with pytest.raises(VlmError, match=r"board took more than 0\.5 s running a script"):
             board.run(["sh", "-c", "trap '' TERM; sleep 4242.1 & sleep 4242.2"], 0.5)
         assert eventually(lambda: not runs("4242.1") and not runs("4242.2"))
         assert board.run(["echo", "still here"], 10).out == "still here\n"
@@ -120,7 +120,7 @@ def test_a_command_that_is_told_of_may_take_long_but_not_be_silent(loopback: Sta
         slow = 'for n in 1 2 3 4 5; do echo "$n" >&2; sleep 0.6; done'
         assert board.run(["sh", "-c", slow], 2, tell=told.append).code == 0
         assert told == list("12345")
-        with pytest.raises(VlmError, match=r"board said nothing for 1\.5 s running sh; it was ended"):
+        with pytest.raises(VlmError, match=r"board said nothing for 1\.5 s running a script; it was ended"):
             board.run(["sh", "-c", "echo begun >&2; sleep 4242.7"], 1.5, tell=told.append)
     assert told[5:] == ["begun"]
 
@@ -222,6 +222,12 @@ def test_a_board_that_does_not_answer_is_named(loopback: Start) -> None:
     there.config.write_text(re.sub(r"Port \d+", "Port 1", there.config.read_text()))
     with pytest.raises(VlmError, match=r"board cannot be reached: .*Connection refused"), Board("board", there.config):
         pass
+
+
+def test_a_port_behind_the_address_says_how_it_is_written(loopback: Start) -> None:
+    with pytest.raises(VlmError, match="cannot be reached") as caught, Board("me@board.invalid:22", loopback().config):
+        pass
+    assert caught.value.hint == "--host ssh://me@board.invalid:22"
 
 
 def test_a_key_that_is_refused_says_what_to_do(loopback: Start, tmp_path: Path) -> None:

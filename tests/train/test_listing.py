@@ -13,11 +13,11 @@ import pytest
 from vlm_contract.card import Backbone, CheckpointCard, Data, Effort, Scores
 from vlm_contract.codec import Absent, write_record
 from vlm_contract.errors import VlmError
+from vlm_contract.history import history_of
 from vlm_contract.workspace import CARD_FILE, HISTORY_FILE, Workspace
 from vlm_train.listing import (
     NOTHING,
     floors_table,
-    history_of,
     mean_and_deviation,
     runs_of,
     runs_table,

@@ -11,8 +11,8 @@ from vlm_contract.card import Scores
 from vlm_contract.console import require_extra
 from vlm_contract.errors import VlmError
 from vlm_contract.files import locked, write_whole
+from vlm_contract.history import history_of
 from vlm_contract.workspace import HISTORY_FILE, Workspace, safe_name
-from vlm_train.listing import history_of
 
 PAPER, INK, GRID = "#fff", "#1a1c1e", "#dee2e6"
 PARTS = ("validation", "train")

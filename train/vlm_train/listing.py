@@ -1,18 +1,15 @@
 """The runs of a workspace as a table. Every table carries the floors: what needs no deep model, and a small one."""
 
-import json
 import statistics
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import groupby
-from pathlib import Path
 from typing import Any, TypeAlias
 
-from vlm_contract.card import CheckpointCard, Scores
-from vlm_contract.codec import RECORD_LIMIT_BYTES, Absent, decode, encode, read_record, refuse_constant
+from vlm_contract.card import CheckpointCard
+from vlm_contract.codec import Absent, encode, read_record
 from vlm_contract.console import plain_table, time_left
 from vlm_contract.errors import VlmError
-from vlm_contract.files import read_regular_file
 from vlm_contract.floors import (
     FLOORS,
     NotTrained,
@@ -24,7 +21,8 @@ from vlm_contract.floors import (
     not_trained,
     regime_of,
 )
-from vlm_contract.workspace import CARD_FILE, HISTORY_FILE, Workspace
+from vlm_contract.history import history_of
+from vlm_contract.workspace import CARD_FILE, Workspace
 
 HEADER = ("run", "model", "data", "samples", "seed", "recipe", "epoch", "val %", "test %", "gap", "time", "state")
 SEEDS_HEADER = ("model", "seed", "epoch", "val %", "test %", "gap", "time")
@@ -78,19 +76,6 @@ def runs_of(workspace: Workspace) -> Runs:
     if not (finished or unfinished or damaged):
         raise VlmError(f"{workspace.root} holds no run.", hint="vlm-train --model resnet50 --data digits")
     return Runs(tuple(sorted(finished, key=_place)), unfinished, damaged)
-
-
-def history_of(folder: Path) -> tuple[Scores, ...]:
-    """The epochs of the run in `folder`; none where no epoch has ended. Raises VlmError for a damaged history."""
-    path = folder / HISTORY_FILE
-    if not path.exists():
-        return ()
-    text = read_regular_file(path, limit_bytes=RECORD_LIMIT_BYTES)
-    try:
-        lines = text.decode().splitlines()
-        return tuple(decode(Scores, json.loads(line, parse_constant=refuse_constant)) for line in lines)
-    except (ValueError, RecursionError) as error:
-        raise VlmError(f"{path} is damaged: {error}.", hint="vlm-train --overwrite") from None
 
 
 def runs_table(workspace: Workspace) -> str:

@@ -27,11 +27,12 @@ CODE = "from vlm_export.tensorrt.child import main; main()"
 
 @dataclass(frozen=True)
 class Made:
-    """What a child process made."""
+    """What a child process, or a board, made."""
 
     built: Built
     identity: Identity
     outputs: npt.NDArray[Any] | None  # logits of the images that it was given; None where no GPU is
+    digits: int | None = None  # of each output that came as text; None where they came as they were
 
 
 def engine_from_child(onnx: Path, wanted: Wanted, images: npt.NDArray[np.float32], tell: Callable[[str], None]) -> Made:

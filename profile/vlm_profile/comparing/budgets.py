@@ -22,7 +22,8 @@ class Judged:
     row: str
     budget: str
     missed: str  # how, and by how much; empty where it is met. What is not known is missed
-    doubt: str  # where the 95 % interval reaches over the limit, to the other side; empty where it does not
+    doubt: str  # where the interval reaches over the limit, to the other side; empty where it does not
+    evidence: str  # "measured", or "estimated": then by the worse end of the interval
 
 
 def budgets_from(texts: Iterable[str]) -> tuple[Condition, ...]:
@@ -51,12 +52,19 @@ def judge_budgets(measurements: Iterable[Measurement], budgets: Sequence[Conditi
 
 
 def judged(measurement: Measurement, budget: Condition) -> Judged:
-    """One budget on one result. A result that is not valid has no figures that could keep it."""
-    value = figure_at(measurement, OF_MEASUREMENT[budget.figure].path)
+    """One budget on one result. A result that is not valid has no figures that could keep it.
+
+    An estimate keeps it where the worse end of its interval does.
+    """
+    value = _judged_value(measurement, budget)
     if measurement.status != "valid":
         codes = ", ".join(v.code for v in measurement.verdicts if v.level == measurement.status)
         value = Absent(f"the result is {measurement.status}: {codes}")
-    return Judged(row_in_words(measurement), str(budget), budget.failure(value), _doubt(measurement, budget))
+    missed = budget.failure(value)
+    if missed and (coverage := _coverage_percent(measurement)):
+        missed = f"estimated, at the worse end of the {coverage:g} % interval: {missed}"
+    doubt = _doubt(measurement, budget)
+    return Judged(row_in_words(measurement), str(budget), missed, doubt, measurement.evidence)
 
 
 def sentences_of(judgements: Sequence[Judged]) -> Iterator[str]:
@@ -67,13 +75,31 @@ def sentences_of(judgements: Sequence[Judged]) -> Iterator[str]:
         elif each.doubt:
             yield printable(f"within budget, and no more: {each.row}: {each.budget}; {each.doubt}")
     if judgements:
-        met = sum(not each.missed for each in judgements)
-        yield f"{met} of {len(judgements)} budgets on rows are met"
+        met = [each for each in judgements if not each.missed]
+        estimates = sum(each.evidence == "estimated" for each in met)
+        told = f", {estimates} of them by estimates, at the worse end of each interval" if estimates else ""
+        yield f"{len(met)} of {len(judgements)} budgets on rows are met{told}"
 
 
 def document_of(judgements: Iterable[Judged]) -> list[dict[str, Any]]:
     """As JSON types."""
     return [asdict(each) for each in judgements]
+
+
+def _judged_value(measurement: Measurement, budget: Condition) -> float | Absent:
+    """The figure; of an estimate the end of its interval that speaks against it, where it has one."""
+    value = figure_at(measurement, OF_MEASUREMENT[budget.figure].path)
+    if not _coverage_percent(measurement) or budget.figure not in COMPARABLE:
+        return value
+    estimate = estimate_of(measurement, budget.figure)
+    if isinstance(estimate, Absent):
+        return value
+    return estimate.low if budget.comparison.startswith(">") else estimate.high
+
+
+def _coverage_percent(measurement: Measurement) -> float:
+    """Of an estimate's interval; 0 of what was measured."""
+    return 0.0 if isinstance(measurement.estimate, Absent) else measurement.estimate.coverage_percent
 
 
 def _doubt(measurement: Measurement, budget: Condition) -> str:
@@ -85,4 +111,4 @@ def _doubt(measurement: Measurement, budget: Condition) -> str:
     if keeps(estimate.low, budget.limit) == keeps(estimate.high, budget.limit):
         return ""
     low, high = (written(end, budget.units) for end in (estimate.low, estimate.high))
-    return f"its 95 % interval is {low} to {high}"
+    return f"its {_coverage_percent(measurement) or 95:g} % interval is {low} to {high}"

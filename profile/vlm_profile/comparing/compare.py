@@ -6,10 +6,11 @@ from pathlib import Path
 from statistics import fmean, median
 from typing import Literal
 
-from vlm_contract.codec import Absent, known, read_record
+from vlm_contract.codec import Absent, read_record
 from vlm_contract.errors import VlmError
+from vlm_contract.evidence import why_no_evidence
 from vlm_contract.measurement import Canary, Measurement
-from vlm_profile.comparing.intervals import COMPARABLE, LARGER_IS_BETTER, Estimate, estimate_of
+from vlm_profile.comparing.intervals import COMPARABLE, LARGER_IS_BETTER, Estimate, estimate_of, told_apart
 from vlm_profile.protocol import FULL
 from vlm_profile.rows import row_in_words, setup_in_words
 
@@ -68,10 +69,11 @@ class Comparison:
 
 
 def _device(m: Measurement) -> str:
-    device = m.device
-    gpu = "" if isinstance(device.gpu, Absent) else f", {device.gpu}"
-    cpus = f"{device.usable_cpus} of {device.cpus} CPUs"
-    return f"{device.name}: {device.cpu}, {device.machine}, {cpus}, {known(device.memory_bytes) / 2**30:.0f} GiB{gpu}"
+    device, memory = m.device, m.device.memory_bytes
+    cpus = [] if isinstance(device.cpus, Absent) else [f"{device.usable_cpus} of {device.cpus} CPUs"]
+    gib = [] if isinstance(memory, Absent) else [f"{memory / 2**30:.0f} GiB"]
+    parts = (device.cpu, device.machine, *cpus, *gib, device.gpu)
+    return f"{device.name}: {', '.join(part for part in parts if not isinstance(part, Absent))}"
 
 
 # What must not differ, and how it is told.
@@ -79,7 +81,7 @@ UNLIKE: Mapping[str, Callable[[Measurement], str]] = {
     "device": _device,
     "power": lambda m: "none" if isinstance(m.device.power_mode, Absent) else m.device.power_mode,
     "runtime": lambda m: f"{m.runtime.name} {m.runtime.version}, {m.runtime.provider}",
-    "model": lambda m: m.artifact.sha256[:12],
+    "model": lambda m: "not said" if isinstance(m.artifact.sha256, Absent) else m.artifact.sha256[:12],
     "scope": lambda m: m.setup.scope,
     "setup": setup_in_words,
     "inputs": lambda m: str(m.settings.get("input_shapes", "")),
@@ -143,6 +145,8 @@ def why_not(measurement: Measurement, which: str) -> str:
         return f"{which} result is {measurement.status}: {', '.join(codes)}"
     if measurement.evidence != "measured":
         return f"{which} result is {measurement.evidence}, not measured"
+    if why := why_no_evidence(measurement):
+        return f"{which} result is no evidence: {why}"
     few = next((verdict for verdict in measurement.verdicts if verdict.code == "few"), None)
     return f"{which} result is of too little: {few.seen}" if few else ""
 
@@ -158,8 +162,10 @@ def shared(measurement: Measurement) -> str:
         return f"the hypervisor took {stolen:.2g} s"
     if any(verdict.code == "neighbours" for verdict in measurement.verdicts):
         return "others used it meanwhile"
-    usable, cpus = known(device.usable_cpus), known(device.cpus)
-    return f"{usable} of its {cpus} CPUs are ours" if usable < cpus else ""
+    usable, cpus = device.usable_cpus, device.cpus
+    if isinstance(usable, Absent) or isinstance(cpus, Absent) or usable == cpus:
+        return ""
+    return f"{usable} of its {cpus} CPUs are ours"
 
 
 def change_of(old: Measurement, new: Measurement, name: str, claim_percent: float) -> Change:
@@ -180,10 +186,11 @@ def change_of(old: Measurement, new: Measurement, name: str, claim_percent: floa
     if disjoint and abs(percent) > claim_percent:
         return Change(a, b, percent, _outcome(name, percent), "")
     if abs(percent) > claim_percent:
-        return Change(a, b, percent, "ambiguous", "the intervals overlap")
+        return Change(a, b, percent, "ambiguous", "the intervals overlap, so it may be chance")
     widest, steady = max(a.half_percent, b.half_percent), FULL.interval_percent
     if widest > steady:
-        return Change(a, b, percent, "ambiguous", f"an interval of ±{widest:.1f} % hides what is under it")
+        why = f"an interval of ±{told_apart(widest, steady)} % is too wide to say that nothing changed"
+        return Change(a, b, percent, "ambiguous", why)
     return Change(a, b, percent, "same", "")
 
 

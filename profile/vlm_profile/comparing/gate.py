@@ -20,7 +20,7 @@ from vlm_profile.comparing.compare import (
     compare,
     measurements_at,
 )
-from vlm_profile.comparing.intervals import COMPARABLE, LARGER_IS_BETTER, Estimate
+from vlm_profile.comparing.intervals import COMPARABLE, LARGER_IS_BETTER, Estimate, told_apart
 from vlm_profile.table import NOTHING, supported
 
 OPTION = "--fail-if"
@@ -78,7 +78,8 @@ def judged(rule: Rule, pair: Pair) -> Judgement:
     change = pair.changes[rule.figure]
     if isinstance(change.percent, Absent):
         return Judgement(pair.name, rule.text, "unsure", f"not known: {change.why}")
-    seen = f"{rule.figure} {change.percent:+.1f} %"
+    limits = (rule.limit,) if rule.in_percent else ()
+    seen = f"{rule.figure} {_signed(change.percent, *limits, pair.claim_percent)} %"
     if not rule.crossed(change):
         return Judgement(pair.name, rule.text, "kept", seen)
     if change.outcome in WORSE:
@@ -181,13 +182,12 @@ def table_of(comparison: Comparison, figures: Iterable[str]) -> str:
             continue
         changes = {name: pair.changes[name] for name in figures}
         known = {name: c for name, c in changes.items() if isinstance(c.old, Estimate) or isinstance(c.new, Estimate)}
-        lines += [(pair.name, name, *_cells(name, change)) for name, change in known.items()]
+        lines += [(pair.name, name, *_cells(name, change, pair.claim_percent)) for name, change in known.items()]
     return plain_table(HEADER, lines)
 
 
-def _cells(name: str, change: Change) -> tuple[str, str, str, str]:
-
-    percent = NOTHING if isinstance(change.percent, Absent) else f"{change.percent:+.1f} %"
+def _cells(name: str, change: Change, claim_percent: float) -> tuple[str, str, str, str]:
+    percent = NOTHING if isinstance(change.percent, Absent) else f"{_signed(change.percent, claim_percent)} %"
     outcome = f"{change.outcome}: {change.why}" if change.why else change.outcome
     return _shown(name, change.old), _shown(name, change.new), percent, outcome
 
@@ -197,7 +197,14 @@ def _shown(name: str, estimate: Estimate | Absent) -> str:
         return NOTHING
     scale, unit = (1e6, " MB") if COMPARABLE[name].units is BYTES else (1.0, "")
     half = (estimate.high - estimate.low) / 2 / scale
-    return f"{supported(estimate.value / scale, half)} ± {supported(half, half)}{unit}"
+    width = f" ± {supported(half, half)}" if half else ""  # the same in every process
+    return f"{supported(estimate.value / scale, half)}{width}{unit}"
+
+
+def _signed(percent: float, *limits: float) -> str:
+    """With its sign, and on its side of what a claim or a rule asks for in either direction."""
+    text = told_apart(percent, *limits, *(-limit for limit in limits))
+    return text if percent < 0 else f"+{text}"
 
 
 def verdicts_in(judgements: Sequence[Judgement]) -> Iterator[str]:

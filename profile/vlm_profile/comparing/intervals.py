@@ -7,7 +7,7 @@ from statistics import median
 from vlm_contract.codec import Absent
 from vlm_contract.conditions import OF_MEASUREMENT, Figure, figure_at
 from vlm_contract.measurement import Measurement, Repetition
-from vlm_profile.statistics import half_interval, percentile
+from vlm_profile.statistics import counts_the_loop_alone, half_interval, percentile
 
 OfProcess = Callable[[Repetition], float | None]  # in the figure's unit; None where the process does not tell
 
@@ -26,6 +26,15 @@ class Estimate:
         return 50 * (self.high - self.low) / abs(self.value) if self.value else 0.0
 
 
+def told_apart(value: float, *limits: float) -> str:
+    """`value` with one decimal, or as many as show on which side of each limit it stands: 2.04 beside 2 is not 2.0."""
+    for digits in (1, 2, 3):
+        text = f"{value:.{digits}f}"
+        if all((float(text) > limit, float(text) < limit) == (value > limit, value < limit) for limit in limits):
+            break
+    return text
+
+
 def _tail(percent: int) -> OfProcess:
     return lambda repetition: percentile(sorted(repetition.samples_ns), percent) / 1e6
 
@@ -36,7 +45,8 @@ def _phase(name: str, scale: float = 1.0) -> OfProcess:
 
 def _cpu_ms(repetition: Repetition) -> float | None:
     used = sum(window.cpu_s for window in repetition.context)
-    return 1e3 * used / len(repetition.samples_ns) if repetition.context else None
+    told = repetition.context and counts_the_loop_alone(repetition)
+    return 1e3 * used / len(repetition.samples_ns) if told else None
 
 
 def _growth(repetition: Repetition) -> float | None:
@@ -74,8 +84,9 @@ def estimate_of(measurement: Measurement, name: str) -> Estimate | Absent:
         return Estimate(value, value, value)
     if name in _OF_RECORD:
         low, high = (figure_at(measurement, f"{path}_{end}") for end in ("low", "high"))
-        assert not isinstance(low, Absent) and not isinstance(high, Absent)
-        return Estimate(value, low, high)
+        if isinstance(low, Absent):
+            return low
+        return high if isinstance(high, Absent) else Estimate(value, low, high)
     found = [_OF_PROCESS[name](repetition) for repetition in measurement.repetitions]
     values = [each for each in found if each is not None]
     if len(values) < 2:

@@ -35,6 +35,17 @@ class OnnxFile:
 
 def check_onnx_file(path: Path) -> OnnxFile:
     """Raise VlmError unless runtimes may open the file, and CheckFailed where its weights hold NaN."""
+    model = model_of(path)
+    check_memory(path, model)
+    placed = [(tensor, place_of(path, tensor) if tensor.is_external else None) for tensor in model.tensors]
+    for tensor, place in placed:
+        check_no_nan(path, tensor, place)
+    files = dict.fromkeys(place.file for _, place in placed if place)
+    return OnnxFile(tuple(files), any(node.operator in UNBOUNDED for node in all_nodes(model)))
+
+
+def model_of(path: Path) -> Model:
+    """What an ONNX file holds. Raises VlmError where it is none, and where its graph could not, or should not, run."""
     check_is_onnx(path)
     try:
         with open(path, "rb") as file:
@@ -44,12 +55,7 @@ def check_onnx_file(path: Path) -> OnnxFile:
             f"{path} is no plain ONNX model, or was cut short or damaged: {error}.", hint=FETCH_AGAIN
         ) from None
     check_nodes(path, model)
-    check_memory(path, model)
-    placed = [(tensor, place_of(path, tensor) if tensor.is_external else None) for tensor in model.tensors]
-    for tensor, place in placed:
-        check_no_nan(path, tensor, place)
-    files = dict.fromkeys(place.file for _, place in placed if place)
-    return OnnxFile(tuple(files), any(node.operator in UNBOUNDED for node in all_nodes(model)))
+    return model
 
 
 def check_is_onnx(path: Path) -> None:

@@ -1,18 +1,24 @@
 """The numbers in an ONNX file and beside it: what it claims and stores, where they stand, whether any is NaN."""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
+from typing import TYPE_CHECKING, Any
 
 from vlm_contract.errors import CheckFailed, VlmError
 from vlm_contract.files import check_regular_file
 from vlm_profile.onnxfile.parts import STRING, Model, Tensor, shown
+from vlm_profile.onnxfile.wire import Damaged, varint
+
+if TYPE_CHECKING:
+    import numpy
 
 DATA_LIMIT_BYTES = 2**33  # of one file of external data
 CLAIM_LIMIT_BYTES = 2**31  # of an input, or of a sparse tensor made dense: memory that the file need not bring along
 IN_MEMORY = "_ORT_MEM_ADDR_"  # in place of a path: the numbers lie at an address
 NUMBER = re.compile("[0-9]{1,19}")
+SHAPE_LIMIT_BYTES = 2**20  # of numbers that shapes are read from
 BLOCK_BYTES = 2**26  # looked through for NaN at a time
 FETCH_AGAIN = "fetch the file again, and compare its size with that at its source"
 SAVE_AGAIN = "onnx.save(onnx.load('model.onnx'), 'whole.onnx') where the file was made"
@@ -20,6 +26,8 @@ EXPORT_AGAIN = "vlm-export, from weights that are finite"
 # Infinity as whole numbers of a tensor's type, by TensorProto.DataType: what is above it, sign aside, is NaN.
 INFINITY = {1: ("<u4", 0x7F80_0000), 10: ("<u2", 0x7C00), 11: ("<u8", 0x7FF0_0000_0000_0000), 16: ("<u2", 0x7F80)}
 INFINITY |= {14: INFINITY[1], 15: INFINITY[11]}  # complex numbers are pairs
+# numpy's names of the types that shapes, axes and scales come in.
+NUMPY_TYPE = {1: "float32", 6: "int32", 7: "int64", 9: "bool", 11: "float64"}
 
 
 @dataclass(frozen=True)
@@ -129,3 +137,49 @@ def _blocks(tensor: Tensor, place: Place | None) -> Iterator[memoryview | bytes]
             file.seek(place.offset)
             for at in range(0, place.bytes, BLOCK_BYTES):
                 yield file.read(min(BLOCK_BYTES, place.bytes - at))
+
+
+def numbers_of(tensor: Tensor) -> "numpy.ndarray[Any, Any] | None":
+    """The numbers of a small tensor in the file, in its shape; None where they stand outside or are of another type."""
+    import numpy
+
+    if tensor.is_external or tensor.type not in NUMPY_TYPE:
+        return None
+    kind = numpy.dtype(NUMPY_TYPE[tensor.type]).newbyteorder("<")
+    try:
+        if tensor.raw:
+            return numpy.frombuffer(tensor.raw[0], kind).reshape(tensor.shape)
+        if kind.kind == "f":
+            pieces = tensor.typed["floats" if kind.itemsize == 4 else "doubles"]
+            return numpy.frombuffer(b"".join(pieces), kind).reshape(tensor.shape)
+        whole = tensor.typed["int64s" if kind.itemsize == 8 else "int32s"]
+        return numpy.array(integers_of(whole), kind).reshape(tensor.shape)
+    except (ValueError, OverflowError):
+        return None
+
+
+def integers_of(pieces: Sequence[memoryview]) -> tuple[int, ...]:
+    """Signed whole numbers, as protobuf writes them one after the other.
+
+    Raises ValueError where they are damaged, or more than a shape could need.
+    """
+    found: list[int] = []
+    if sum(map(len, pieces)) > SHAPE_LIMIT_BYTES:
+        raise ValueError("they are too many")
+    for piece in pieces:
+        at = 0
+        while at < len(piece):
+            try:
+                number, at = varint(piece, at)
+            except Damaged as error:
+                raise ValueError(str(error)) from None
+            number &= 2**64 - 1
+            found.append(number - 2**64 if number >= 2**63 else number)
+    return tuple(found)
+
+
+def floats_of(pieces: Sequence[memoryview]) -> "numpy.ndarray[Any, Any]":
+    """Floats of 32 bits. Raises ValueError where one is cut short."""
+    import numpy
+
+    return numpy.frombuffer(b"".join(pieces), "<f4")

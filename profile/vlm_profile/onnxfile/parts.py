@@ -5,73 +5,29 @@ from dataclasses import dataclass
 from math import prod
 from typing import TypeVar
 
-from vlm_profile.onnxfile.wire import Damaged, Field, Parts, Wire
+from vlm_profile.onnxfile.layout import (
+    ATTRIBUTE,
+    DIMENSION,
+    ENTRY,
+    FUNCTION,
+    GRAPH,
+    MODEL,
+    NODE,
+    OPERATOR_SET,
+    SHAPE,
+    SPARSE,
+    TENSOR,
+    TENSOR_TYPE,
+    TYPE,
+    VALUE,
+)
+from vlm_profile.onnxfile.wire import Damaged, Parts, Wire
 
 MOST_FIELDS = 1_000_000  # read in a few seconds; the largest vision backbones have a tenth
 MOST_DEEP = 30  # graphs inside graphs; protobuf's own limit of 100 messages comes to 33
 MOST_DIMENSIONS = 64  # numpy has no more
 MOST_ELEMENTS = 2**63 - 1
 SHOWN = 80  # characters of a name from the file
-
-# Fields by their numbers in onnx.proto of ONNX 1.23, which no version changes.
-MODEL = {
-    7: Field("graph", "bytes"),
-    8: Field("operator_sets", "bytes", many=True),
-    25: Field("functions", "bytes", many=True),
-}
-OPERATOR_SET = {1: Field("domain", "text"), 2: Field("version", "number")}
-GRAPH = {
-    1: Field("nodes", "bytes", many=True),
-    5: Field("initializers", "bytes", many=True),
-    11: Field("inputs", "bytes", many=True),
-    12: Field("outputs", "bytes", many=True),
-    15: Field("sparse_initializers", "bytes", many=True),
-}
-FUNCTION = {
-    1: Field("name", "text"),
-    7: Field("nodes", "bytes", many=True),
-    10: Field("domain", "text"),
-    11: Field("defaults", "bytes", many=True),
-    13: Field("overload", "text"),
-}
-NODE = {
-    1: Field("inputs", "text", many=True),
-    2: Field("outputs", "text", many=True),
-    3: Field("name", "text"),
-    4: Field("operator", "text"),
-    5: Field("attributes", "bytes", many=True),
-    7: Field("domain", "text"),
-    8: Field("overload", "text"),
-}
-ATTRIBUTE = {
-    5: Field("tensor", "bytes"),
-    6: Field("graph", "bytes"),
-    10: Field("tensors", "bytes", many=True),
-    11: Field("graphs", "bytes", many=True),
-    22: Field("sparse_tensor", "bytes"),
-    23: Field("sparse_tensors", "bytes", many=True),
-}
-TENSOR = {
-    1: Field("shape", "number", many=True),
-    2: Field("type", "number"),
-    4: Field("floats", "data", many=True),
-    5: Field("int32s", "data", many=True),
-    6: Field("strings", "data", many=True),
-    7: Field("int64s", "data", many=True),
-    8: Field("name", "text"),
-    9: Field("raw", "bytes"),
-    10: Field("doubles", "data", many=True),
-    11: Field("uint64s", "data", many=True),
-    13: Field("external", "bytes", many=True),
-    14: Field("location", "number"),
-}
-SPARSE = {1: Field("values", "bytes"), 2: Field("indices", "bytes"), 3: Field("shape", "number", many=True)}
-ENTRY = {1: Field("key", "text"), 2: Field("value", "text")}
-VALUE = {1: Field("name", "text"), 2: Field("type", "bytes")}
-TYPE = {1: Field("tensor", "bytes")}
-TENSOR_TYPE = {1: Field("type", "number"), 2: Field("shape", "bytes")}
-SHAPE = {1: Field("dimensions", "bytes", many=True)}
-DIMENSION = {1: Field("size", "number")}
 
 # Bits of an element, by TensorProto.DataType: float to bool, float16 to bfloat16, five of 8, and those below 8 bits.
 STRING = 8
@@ -109,15 +65,29 @@ class Tensor:
 
 @dataclass(frozen=True)
 class Declared:
-    """An input, or what a sparse tensor is when it is dense: memory to be had, none of it in the file."""
+    """An input, an output, what the file says of a value, or what a sparse tensor is when it is dense."""
 
     name: str
     shape: tuple[int, ...]  # 1 where a dimension is unknown
     type: int
+    unknown: tuple[int, ...] = ()  # which dimensions are
+    unnamed: tuple[int, ...] = ()  # and have no name either
 
     @property
     def bytes(self) -> int:
         return prod(self.shape) * BITS.get(self.type, LEAST_BITS) // 8
+
+
+@dataclass(frozen=True)
+class Attribute:
+    """A setting of an operator; of its fields the file sets the one that it is of."""
+
+    number: int
+    text: memoryview
+    float: memoryview  # 4 bytes
+    floats: tuple[memoryview, ...]  # as they are encoded
+    ints: tuple[memoryview, ...]
+    tensor: Tensor | None
 
 
 @dataclass(frozen=True)
@@ -126,7 +96,9 @@ class Node:
 
     function: FunctionKey
     name: str
+    inputs: tuple[str, ...]  # in their places; "" where one is left out
     outputs: tuple[str, ...]
+    attributes: Mapping[str, Attribute]
     needs: frozenset[str]  # what it reads, what its graphs read from outside too
     graphs: "tuple[Graph, ...]"
 
@@ -145,6 +117,9 @@ class Graph:
 
     nodes: tuple[Node, ...]
     inputs: tuple[Declared, ...]
+    outputs: tuple[Declared, ...]
+    values: Mapping[str, Declared]  # what the file says of values between nodes
+    initializers: Mapping[str, Tensor]
     captured: frozenset[str]  # what it reads from the graphs around it
 
 
@@ -192,35 +167,54 @@ class _Reader:
         if not parts["outputs"]:
             raise Damaged("a graph has no output")
         nodes = tuple(self._node(node, depth) for node in parts["nodes"])
-        inputs = tuple(map(self._input, parts["inputs"]))
-        outputs = {_one(self.wire.read(output, VALUE), "name", "") for output in parts["outputs"]}
-        inside = {self._tensor(tensor).name for tensor in parts["initializers"]}
-        inside |= {self._sparse_tensor(sparse) for sparse in parts["sparse_initializers"]}
+        inputs, outputs, values = (tuple(map(self._value, parts[kind])) for kind in ("inputs", "outputs", "values"))
+        initializers = {tensor.name: tensor for tensor in map(self._tensor, parts["initializers"])}
+        inside = {self._sparse_tensor(sparse) for sparse in parts["sparse_initializers"]} | initializers.keys()
         inside |= {each.name for each in inputs}.union(*(node.outputs for node in nodes))
-        return Graph(nodes, inputs, frozenset(outputs.union(*(node.needs for node in nodes)) - inside))
+        needs = {each.name for each in outputs}.union(*(node.needs for node in nodes))
+        return Graph(
+            nodes, inputs, outputs, {each.name: each for each in values}, initializers, frozenset(needs - inside)
+        )
 
     def function(self, message: memoryview) -> tuple[FunctionKey, tuple[Node, ...]]:
         parts = self.wire.read(message, FUNCTION)
         for attribute in parts["defaults"]:
-            self._graphs_of(attribute, 0, of_constant=False)
+            self._attribute(attribute, 0, of_constant=False)
         return _function_key(parts, "name"), tuple(self._node(node, 0) for node in parts["nodes"])
 
     def _node(self, message: memoryview, depth: int) -> Node:
         parts = self.wire.read(message, NODE)
         constant = parts["operator"] == ["Constant"]
-        graphs = tuple(g for each in parts["attributes"] for g in self._graphs_of(each, depth, of_constant=constant))
+        read = [self._attribute(each, depth, of_constant=constant) for each in parts["attributes"]]
+        graphs = tuple(graph for _, _, inside in read for graph in inside)
         needs = frozenset(filter(None, parts["inputs"])).union(*(graph.captured for graph in graphs))
         outputs = tuple(filter(None, parts["outputs"]))
-        return Node(_function_key(parts, "operator"), _one(parts, "name", ""), outputs, needs, graphs)
+        return Node(
+            function=_function_key(parts, "operator"),
+            name=_one(parts, "name", ""),
+            inputs=tuple(parts["inputs"]),
+            outputs=outputs,
+            attributes={name: attribute for name, attribute, _ in read},
+            needs=needs,
+            graphs=graphs,
+        )
 
-    def _graphs_of(self, attribute: memoryview, depth: int, *, of_constant: bool) -> list[Graph]:
-        """The graphs of an attribute; its tensors are kept on the way."""
-        parts = self.wire.read(attribute, ATTRIBUTE)
-        for tensor in parts["tensor"] + parts["tensors"]:
-            self._tensor(tensor, is_weight=of_constant)
+    def _attribute(self, message: memoryview, depth: int, *, of_constant: bool) -> tuple[str, Attribute, list[Graph]]:
+        """Its name, itself, and its graphs; its tensors are kept on the way."""
+        parts = self.wire.read(message, ATTRIBUTE)
+        tensors = [self._tensor(tensor, is_weight=of_constant) for tensor in parts["tensor"] + parts["tensors"]]
         for sparse in parts["sparse_tensor"] + parts["sparse_tensors"]:
             self._sparse_tensor(sparse, is_weight=of_constant)
-        return [self.graph(graph, depth + 1) for graph in parts["graph"] + parts["graphs"]]
+        attribute = Attribute(
+            number=_one(parts, "int", 0),
+            text=_one(parts, "text", memoryview(b"")),
+            float=_one(parts, "float", memoryview(b"")),
+            floats=tuple(parts["floats"]),
+            ints=tuple(parts["ints"]),
+            tensor=tensors[0] if parts["tensor"] else None,
+        )
+        graphs = [self.graph(graph, depth + 1) for graph in parts["graph"] + parts["graphs"]]
+        return _one(parts, "name", ""), attribute, graphs
 
     def _tensor(self, message: memoryview, *, is_weight: bool = True) -> Tensor:
         parts = self.wire.read(message, TENSOR)
@@ -247,16 +241,19 @@ class _Reader:
         self.sparse.append(Declared(values.name, _shape(parts["shape"]), values.type))
         return values.name
 
-    def _input(self, message: memoryview) -> Declared:
-        """An input; one that is no tensor has neither shape nor type."""
+    def _value(self, message: memoryview) -> Declared:
+        """What is said of a value; one that is no tensor has neither shape nor type."""
         parts = self.wire.read(message, VALUE)
-        kind, sizes = 0, list[int]()
+        kind, dimensions = 0, list[Parts]()
         for declared in (tensor for kind in parts["type"] for tensor in self.wire.read(kind, TYPE)["tensor"]):
             tensor = self.wire.read(declared, TENSOR_TYPE)
             kind = _one(tensor, "type", 0)
-            dimensions = (d for shape in tensor["shape"] for d in self.wire.read(shape, SHAPE)["dimensions"])
-            sizes = [max(1, _one(self.wire.read(dimension, DIMENSION), "size", 1)) for dimension in dimensions]
-        return Declared(_one(parts, "name", ""), _shape(sizes), kind)
+            inside = (d for shape in tensor["shape"] for d in self.wire.read(shape, SHAPE)["dimensions"])
+            dimensions = [self.wire.read(dimension, DIMENSION) for dimension in inside]
+        sizes = [_one(dimension, "size", 0) for dimension in dimensions]
+        unknown = tuple(axis for axis, size in enumerate(sizes) if size < 1)
+        unnamed = tuple(axis for axis in unknown if not _one(dimensions[axis], "name", ""))
+        return Declared(_one(parts, "name", ""), _shape([max(1, size) for size in sizes]), kind, unknown, unnamed)
 
 
 def _one(parts: Parts, name: str, otherwise: T) -> T:

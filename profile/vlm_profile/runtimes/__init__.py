@@ -26,6 +26,7 @@ class Runtime(Protocol):
     device: ClassVar[str]  # "cpu" or "cuda"
     scope: ClassVar[str]  # what a clock around `run` covers
     variants: ClassVar[tuple[Options, ...]]  # each a row of its own: ({"cuda_graph": False}, {"cuda_graph": True})
+    self_timed: ClassVar[bool]  # a program of its own that times its own loop: no worker opens it
     tuning: ClassVar[tuple[Options, ...]]  # those to try with each number of threads where the best is looked for
 
     inputs: tuple[TensorSpec, ...]
@@ -38,6 +39,10 @@ class Runtime(Protocol):
     def __enter__(self) -> "Runtime": ...
 
     def __exit__(self, *_: object) -> None: ...
+
+    @classmethod
+    def version(cls) -> str:
+        """Of what is installed, as packages or the program say it; empty where nothing is."""
 
     @staticmethod
     def import_library() -> None:

@@ -21,8 +21,10 @@ T = TypeVar("T")
 class Base:
     """A runtime on the CPU, without options, that frees by itself what it holds and tells nothing but its answers."""
 
+    distribution: ClassVar[str]
     device: ClassVar[str] = "cpu"
     scope: ClassVar[str] = HOST_TO_HOST
+    self_timed: ClassVar[bool] = False
     variants: ClassVar[tuple[Mapping[str, Scalar], ...]] = ({},)
     tuning: ClassVar[tuple[Mapping[str, Scalar], ...]] = ({},)
 
@@ -31,6 +33,10 @@ class Base:
 
     def __exit__(self, *_: object) -> None:
         pass
+
+    @classmethod
+    def version(cls) -> str:
+        return version_of(cls.distribution, "")
 
     @staticmethod
     def unusable() -> str:

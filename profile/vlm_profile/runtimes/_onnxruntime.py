@@ -1,10 +1,13 @@
 """What the execution providers of ONNX Runtime share: a session, its tensors, and which provider runs which node."""
 
 import json
+import re
 import tempfile
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from importlib.util import find_spec
+from math import prod
 from pathlib import Path
 from typing import Any
 
@@ -15,9 +18,24 @@ from vlm_profile.runtimes._device_memory import no_driver
 
 CPU = "CPUExecutionProvider"
 SHOWN = 3  # kinds of node in a sentence
+# Numbers of a tensor that ONNX Runtime calls small where it leaves the computing of shapes to the CPU, on purpose
+# (onnxruntime/core/framework/fallback_cpu_capability.cc).
+SMALL = 100
 # Names of ONNX Runtime's element types that are not numpy's own.
 _NUMPY_NAME = {"float": "float32", "double": "float64"}
 _RECORD_NODES = {"session.record_ep_graph_assignment_info": "1"}  # read from 1.24 on; unknown entries are let be
+# Around the cause in what ONNX Runtime says: its mark and number, the file once more, where its C++ stood.
+_SIGNATURE = r"[^()\n]*::[^()\n]*\((?:[^()]|\([^()]*\))*\)(?: const)?(?: \[with [^\]]*\])? "
+_AROUND = re.compile(
+    "|".join(
+        (
+            r"\[ONNXRuntimeError\] : \d+ : \w+ : (?:Load model from .*? failed:)?",
+            r"^Error in execution: ",
+            rf"\S+\.(?:cc|cpp|cu|cuh|h|hpp):\d+ (?:{_SIGNATURE})?",
+            r"; (?:hostname|file|line|expr)=[^;\n]*",
+        )
+    )
+)
 
 Providers = Sequence[tuple[str, Mapping[str, str]]]
 
@@ -25,6 +43,31 @@ Providers = Sequence[tuple[str, Mapping[str, str]]]
 def import_library() -> None:
     import numpy  # noqa: F401
     import onnxruntime  # noqa: F401
+
+
+@dataclass(frozen=True)
+class Node:
+    """One node of the graph that ran, and where."""
+
+    name: str  # empty where it has none
+    provider: str
+    operator: str
+
+
+def plain(error: Exception) -> Exception:
+    """What ONNX Runtime says as a VlmError with the cause alone; other exceptions as they are."""
+    said = str(error)
+    return VlmError(" ".join(_AROUND.sub("", said).split())) if _AROUND.match(said) else error
+
+
+def opened(model: Path, options: Any, providers: Sequence[Any]) -> Any:
+    """An inference session. Raises VlmError with the cause where there can be none."""
+    import onnxruntime
+
+    try:
+        return onnxruntime.InferenceSession(str(model), options, providers=list(providers))
+    except Exception as error:
+        raise plain(error) from error
 
 
 def session_options(threads: int, entries: Mapping[str, str]) -> Any:
@@ -67,13 +110,9 @@ class GpuSession:
     """A session on a GPU, whose inputs and outputs keep their places there; each thread has places of its own."""
 
     def __init__(self, model: Path, threads: int, provider: str, options: Mapping[str, str]) -> None:
-        import onnxruntime
-
         self._model, self._threads, self.provider = model, threads, provider
         self._providers: Providers = ((provider, options), (CPU, {}))
-        self._session = onnxruntime.InferenceSession(
-            str(model), session_options(threads, _RECORD_NODES), providers=list(self._providers)
-        )
+        self._session = opened(model, session_options(threads, _RECORD_NODES), self._providers)
         self.ran_by = self._session.get_providers()[0]  # the CPU's where the other did not start, which is no error
         self._device = "cuda" if self.ran_by == provider else "cpu"
         self.inputs = tuple(map(tensor_of, self._session.get_inputs()))
@@ -87,18 +126,39 @@ class GpuSession:
     def run(self, feed: Mapping[str, Any]) -> list[Any]:
         """Copy in, compute, copy out; the provider waits for its stream."""
         self._last = feed
-        return self._places.mine().run(feed)
+        try:
+            return self._places.mine().run(feed)
+        except Exception as error:
+            raise plain(error) from error
 
     def fallback(self) -> str:
-        """In words, what ran on another provider than the one asked for; empty where nothing did."""
+        """In words, what ran on another provider than the one asked for; empty where nothing did.
+
+        Nodes that compute shapes alone do not count: ONNX Runtime leaves them to the CPU because that is faster.
+        """
         if self.ran_by != self.provider:
             return f"{self.provider} did not start; {self.ran_by} ran the whole model"
-        return elsewhere(self.provider, self._nodes())
+        others = [node for node in self._nodes() if node.provider != self.provider]
+        return elsewhere(self.provider, others and self._not_of_shapes(others))
 
-    def _nodes(self) -> Iterator[tuple[str, str]]:
+    def _nodes(self) -> list[Node]:
         if hasattr(self._session, "get_provider_graph_assignment_info"):
-            return assigned_nodes(self._session)
-        return profiled_nodes(self._model, self._threads, self._providers, self._last)
+            return list(assigned_nodes(self._session))
+        return [node for node, _ in profiled_nodes(self._model, self._threads, self._providers, self._last)]
+
+    def _not_of_shapes(self, nodes: Sequence[Node]) -> list[Node]:
+        """Those of the nodes that read or write more than shapes, as one inference on the CPU shows.
+
+        The CPU alone, because a GPU's provider may take minutes to load a session. What it fuses is not excused, nor is
+        anything in a model that it cannot run.
+        """
+        try:
+            profiled = list(profiled_nodes(self._model, self._threads, ((CPU, {}),), self._last))
+        except Exception:  # noqa: BLE001 (the exceptions of runtimes share no base)
+            return list(nodes)
+        of_shapes = {_key(node) for node, shapes_alone in profiled if shapes_alone}
+        of_more = {_key(node) for node, shapes_alone in profiled if not shapes_alone}
+        return [node for node in nodes if _key(node) not in of_shapes - of_more]
 
 
 class Places:
@@ -144,9 +204,9 @@ class Places:
                 self._binding.bind_ortvalue_output(tensor.name, value)
 
 
-def elsewhere(provider: str, nodes: Iterator[tuple[str, str]]) -> str:
-    """In words, which of the nodes, each a provider and an operator, ran on another provider; empty where none did."""
-    counts = Counter((other, operator) for other, operator in nodes if other != provider)
+def elsewhere(provider: str, nodes: Iterable[Node]) -> str:
+    """In words, which of the nodes ran on another provider; empty where none did."""
+    counts = Counter((node.provider, node.operator) for node in nodes if node.provider != provider)
     if not counts:
         return ""
     kinds = [f"{count} {operator} on {other}" for (other, operator), count in counts.most_common(SHOWN)]
@@ -154,25 +214,44 @@ def elsewhere(provider: str, nodes: Iterator[tuple[str, str]]) -> str:
     return f"{counts.total()} nodes ran elsewhere than on {provider}: {', '.join(kinds + more)}"
 
 
-def assigned_nodes(session: Any) -> Iterator[tuple[str, str]]:
-    """Provider and operator of each node, as a session of ONNX Runtime 1.24 and later recorded its partitioning."""
+def assigned_nodes(session: Any) -> Iterator[Node]:
+    """Every node, as a session of ONNX Runtime 1.24 and later recorded its partitioning."""
     for part in session.get_provider_graph_assignment_info():
-        yield from ((part.ep_name, node.op_type) for node in part.get_nodes())
+        yield from (Node(node.name, part.ep_name, node.op_type) for node in part.get_nodes())
 
 
 def profiled_nodes(
     model: Path, threads: int, providers: Providers, feed: Mapping[str, Any]
-) -> Iterator[tuple[str, str]]:
-    """The same from the profile of one inference in another session: profiling would slow down the timed one."""
+) -> Iterator[tuple[Node, bool]]:
+    """Every node, and whether it computes shapes alone, from the profile of one inference.
+
+    In another session: profiling would slow down the timed one. Fusions are kept out of it, so that nodes keep names.
+    """
     import onnxruntime
 
     with tempfile.TemporaryDirectory(prefix="vlm-profile-") as folder:
         options = session_options(threads, {})
         options.enable_profiling = True
         options.profile_file_prefix = str(Path(folder) / "run")
-        session = onnxruntime.InferenceSession(str(model), options, providers=list(providers))
+        options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_BASIC
+        session = opened(model, options, providers)
         session.run(None, dict(feed))
         events = json.loads(Path(session.end_profiling()).read_text())
     for event in events:
         if event["cat"] == "Node" and event["name"].endswith("_kernel_time"):
-            yield event["args"]["provider"], event["args"]["op_name"]
+            said = event["args"]
+            name = event["name"].removesuffix("_kernel_time")
+            unnamed = name == f"{said['op_name']}_{said.get('node_index')}"  # ONNX Runtime makes a name up
+            yield Node("" if unnamed else name, said["provider"], said["op_name"]), _shapes_alone(said)
+
+
+def _shapes_alone(said: Mapping[str, Any]) -> bool:
+    """Whether all that a node read and wrote were a few numbers in a row, as shapes are and images are not."""
+    tensors = [*said.get("input_type_shape", []), *said.get("output_type_shape", [])]
+    shapes = [shape for tensor in tensors for shape in tensor.values()]
+    return bool(shapes) and all(len(shape) <= 1 and prod(shape) <= SMALL for shape in shapes)
+
+
+def _key(node: Node) -> str:
+    """By which a node is found in another session: its name, or its operator where it has none."""
+    return node.name or f" {node.operator}"

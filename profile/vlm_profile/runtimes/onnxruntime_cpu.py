@@ -8,7 +8,7 @@ from vlm_contract.card import Scalar
 from vlm_contract.errors import VlmError
 from vlm_contract.measurement import RuntimeUsed
 from vlm_profile.runtimes._base import Base, check_options, first_installed, missing, version_of
-from vlm_profile.runtimes._onnxruntime import CPU, import_library, session_options, tensor_of
+from vlm_profile.runtimes._onnxruntime import CPU, import_library, opened, plain, session_options, tensor_of
 
 SPINNING = "spinning"  # whether idle threads of the pool burn their CPU while they wait
 AFFINITY = "affinity"  # of each thread of the pool but the first, in ONNX Runtime's own words: "1;2-3"
@@ -31,7 +31,7 @@ class Runtime(Base):
         entries = {"session.intra_op.allow_spinning": str(int(spinning))}
         if affinity is not None:
             entries["session.intra_op_thread_affinities"] = str(affinity)
-        session = onnxruntime.InferenceSession(str(model), session_options(threads, entries), providers=[CPU])
+        session = opened(model, session_options(threads, entries), [CPU])
         if session.get_providers() != [CPU]:
             raise VlmError(f"onnxruntime runs {model} on {session.get_providers()}; expected {CPU} alone.")
         self._run = session.run
@@ -57,5 +57,8 @@ class Runtime(Base):
         return missing("ort", onnxruntime="onnxruntime")
 
     def run(self, feed: Mapping[str, Any]) -> list[Any]:
-        outputs: list[Any] = self._run(None, feed)
+        try:
+            outputs: list[Any] = self._run(None, feed)
+        except Exception as error:
+            raise plain(error) from error
         return outputs

@@ -1,12 +1,13 @@
 """A budget is met, missed by a stated amount, or not known, which is missed too."""
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import pytest
 
 from vlm_contract.codec import Absent
 from vlm_contract.errors import VlmError
-from vlm_contract.measurement import Measurement, Repetition, Verdict
+from vlm_contract.measurement import Estimate, Latency, Measurement, Repetition, Throughput, Verdict
 from vlm_profile.comparing.budgets import budgets_from, document_of, judge_budgets, sentences_of
 
 Make = Callable[..., Measurement]
@@ -89,3 +90,42 @@ def test_memory_that_was_not_read_is_missed(measurement: Make, repetition: Proce
     unread = measurement(*[repetition(peak_rss_bytes=Absent("no /proc"))] * 5)
     (judged,) = judge_budgets([unread], budgets_from(["peak_rss_bytes<=300MB"]))
     assert "absent" in judged.missed
+
+
+# Estimates
+
+
+@pytest.fixture
+def estimate(measurement: Make, repetition: Process) -> Measurement:
+    """A latency of 10 ms within 8 and 15 ms."""
+    row = measurement(*[repetition(10.0)] * 5)
+    assert isinstance(row.latency, Latency) and isinstance(row.throughput, Throughput)
+    return replace(
+        row,
+        evidence="estimated",
+        estimate=Estimate("specifications", "a double", 80.0, 1.25, 1.5, (), {}, "measure it"),
+        latency=replace(row.latency, latency_ms_p50_low=8.0, latency_ms_p50_high=15.0),
+        throughput=replace(row.throughput, images_per_s_low=66.0, images_per_s_high=125.0),
+        repetitions=(),
+    )
+
+
+def test_an_estimate_keeps_a_budget_where_the_worse_end_of_its_interval_does(estimate: Measurement) -> None:
+    budgets = budgets_from(["latency_ms_p50<=20", "latency_ms_p50<=12", "latency_ms_p50<=5", "images_per_s>=80"])
+    kept, between, over, slow = judge_budgets([estimate], budgets)
+    assert kept.missed == kept.doubt == ""
+    assert between.missed == (
+        "estimated, at the worse end of the 80 % interval: "
+        "latency_ms_p50 is 15 ms, off by 3 ms; required: latency_ms_p50 <= 12 ms"
+    )
+    assert between.doubt == "its 80 % interval is 8 ms to 15 ms"
+    assert over.missed and not over.doubt
+    assert "images_per_s is 66" in slow.missed
+    assert {each.evidence for each in (kept, between, over, slow)} == {"estimated"}
+
+
+def test_what_is_met_by_estimates_is_said(estimate: Measurement, measurement: Make, repetition: Process) -> None:
+    rows = [estimate, measurement(*[repetition(10.0)] * 5)]
+    assert list(sentences_of(judge_budgets(rows, budgets_from(["latency_ms_p50<=20"])))) == [
+        "2 of 2 budgets on rows are met, 1 of them by estimates, at the worse end of each interval"
+    ]

@@ -13,9 +13,9 @@ from vlm_contract.console import run_command
 from vlm_contract.errors import VlmError
 from vlm_contract.measurement import Canary, Device, Measurement, Memory, Repetition, Verdict
 from vlm_contract.workspace import Workspace
-from vlm_profile.comparing.compare import Pair, compare, measurements_at, pair_of
+from vlm_profile.comparing.compare import Comparison, Pair, compare, measurements_at, pair_of
 from vlm_profile.comparing.gate import compare_command, compare_parser, judged, may_differ_from, rule_from, table_of
-from vlm_profile.comparing.intervals import COMPARABLE, Estimate, estimate_of
+from vlm_profile.comparing.intervals import COMPARABLE, Estimate, estimate_of, told_apart
 
 Make = Callable[..., Measurement]
 Process = Callable[..., Repetition]
@@ -66,13 +66,57 @@ def test_stolen_time_and_busy_neighbours_show_a_shared_machine(row: Row, repetit
 def test_a_large_difference_between_overlapping_intervals_is_ambiguous(row: Row) -> None:
     pair = pair_of(row(10.0, spread=0.08), row(11.0, spread=0.08))
     assert outcome(pair) == "ambiguous"
-    assert pair.changes["latency_ms_p50"].why == "the intervals overlap"
+    assert pair.changes["latency_ms_p50"].why == "the intervals overlap, so it may be chance"
 
 
 def test_a_small_difference_is_not_called_the_same_by_wide_intervals(row: Row) -> None:
     pair = pair_of(row(10.0, spread=0.08), row(10.05, spread=0.08))
     assert outcome(pair) == "ambiguous"
-    assert "hides what is under it" in pair.changes["latency_ms_p50"].why
+    assert "too wide to say that nothing changed" in pair.changes["latency_ms_p50"].why
+
+
+@pytest.mark.parametrize(
+    ("value", "limits", "text"),
+    [
+        (1.34, (2.0,), "1.3"),
+        (2.04, (2.0,), "2.04"),
+        (1.96, (2.0,), "1.96"),
+        (-2.04, (2.0, -2.0), "-2.04"),
+        (2.0, (2.0,), "2.0"),
+        (5.004, (2.0, 5.0), "5.004"),
+        (5.00001, (5.0,), "5.000"),
+    ],
+)
+def test_a_figure_is_rounded_to_its_side_of_a_limit(value: float, limits: tuple[float, ...], text: str) -> None:
+    assert told_apart(value, *limits) == text
+
+
+def test_a_change_over_the_claim_does_not_look_like_one_at_it(row: Row) -> None:
+    pair = pair_of(row(10.0, spread=0.05), row(10.204, spread=0.05))
+    assert "+2.04 %" in table_of(Comparison((pair,), (), ()), ["latency_ms_p50"])
+    assert "+2.04 %" in judged(rule_from("latency_ms_p50>+2%"), pair).seen
+
+
+def test_bytes_that_are_the_same_in_every_process_have_no_interval(row: Row) -> None:
+    table = table_of(Comparison((pair_of(row(), row()),), (), ()), ["peak_rss_bytes"])
+    assert "80.000 MB" in table and "± 0" not in table
+
+
+def test_what_gives_no_evidence_is_compared_with_nothing(row: Row) -> None:
+    double = row(runtime=replace(row().runtime, name="selftest:busy"))
+    assert "no evidence: selftest:busy is a double" in pair_of(row(), double, {"runtime"}).refused
+
+
+def test_an_estimate_of_a_device_that_says_little_is_refused_and_no_defect(row: Row) -> None:
+    absent = Absent("a data sheet does not say")
+    device = replace(row().device, cpus=absent, usable_cpus=absent, memory_bytes=absent, machine=absent)
+    estimated = row(device=device, evidence="estimated", repetitions=())
+    assert not isinstance(estimated.latency, Absent)
+    estimated = replace(estimated, latency=replace(estimated.latency, latency_ms_p50_low=absent))
+    pair = pair_of(row(), estimated, {"device"})
+    assert pair.refused == "the new result is estimated, not measured"
+    assert str(pair.unlike[0]).endswith("→ a board: a CPU")
+    assert estimate_of(estimated, "latency_ms_p50") == absent
 
 
 def test_more_images_a_second_are_faster_and_more_bytes_are_larger(row: Row) -> None:
@@ -318,7 +362,7 @@ def test_a_machine_whose_own_kernels_slowed_down_is_named(row: Row, gate: Callab
 def test_memory_is_shown_in_megabytes_and_a_row_without_figures_in_one_line(row: Row) -> None:
     both = compare([row()], [row()])
     text = table_of(both, ("peak_rss_bytes", "latency_ms_p99"))
-    assert "80.000 ± 0.000 MB" in text
+    assert "80.000 MB" in text
     assert "latency_ms_p99" not in text
 
 

@@ -1,0 +1,1 @@
+"""Boards over SSH, as places where rows are measured."""

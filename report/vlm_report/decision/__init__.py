@@ -1,0 +1,1 @@
+"""What may be chosen from, by which rule, and what would turn the choice."""
