@@ -34,10 +34,10 @@ class Said:
         return self._done
 
     def push(self, path: Path, remote: str) -> None:
-        raise NotImplementedError
+        raise AssertionError("mirroring sends no file")
 
     def pull(self, remote: str, path: Path, limit_bytes: int) -> None:
-        raise NotImplementedError
+        raise AssertionError("mirroring fetches no file")
 
 
 def files_of(root: Path) -> set[str]:

@@ -30,13 +30,12 @@ LARGEST_DASHES = ([1, 0], [6, 3], [2, 2], [8, 3, 2, 3])
 
 def charts(sources: Sources) -> Iterator[Chart | NoChart]:
     """One chart for each target where some artifact has two batches or more."""
-    drawn = False
-    for target, rows in sources.by_target().items():
-        if lines := _lines(rows):
-            drawn = True
-            yield _chart(target, lines, sources)
-    if not drawn:
-        yield NoChart(NAME, TITLE, "No artifact has a throughput at two batches or more: vlm-profile --batch 1,8,32.")
+    found: list[Chart | NoChart] = [
+        _chart(target, lines, sources) for target, rows in sources.by_target().items() if (lines := _lines(rows))
+    ]
+    yield from found or [
+        NoChart(NAME, TITLE, "No artifact has a throughput at two batches or more: vlm-profile --batch 1,8,32.")
+    ]
 
 
 def _lines(rows: Sequence[Row]) -> list[list[Row]]:

@@ -13,14 +13,13 @@ NAME, TITLE = "energy-per-image", "Energy per image"
 
 def charts(sources: Sources) -> Iterator[Chart | NoChart]:
     """One chart for each target with a sensor of power."""
-    drawn = False
-    for target, rows in sources.by_target().items():
-        if sensed := a_row_a_model(row for row in rows if has(row, "energy_mj_per_image")):
-            drawn = True
-            yield _chart(target, sensed, sources)
-    if not drawn:
-        reason = first_reason(sources.benchmark, "energy_mj_per_image", "there is no valid measurement")
-        yield NoChart(NAME, TITLE, f"No valid row has an energy: {reason}.")
+    found: list[Chart | NoChart] = [
+        _chart(target, sensed, sources)
+        for target, rows in sources.by_target().items()
+        if (sensed := a_row_a_model(row for row in rows if has(row, "energy_mj_per_image")))
+    ]
+    reason = first_reason(sources.benchmark, "energy_mj_per_image", "there is no valid measurement")
+    yield from found or [NoChart(NAME, TITLE, f"No valid row has an energy: {reason}.")]
 
 
 def _chart(target: str, sensed: Sequence[Row], sources: Sources) -> Chart:

@@ -26,14 +26,13 @@ BEFORE, MODEL, WHOLE, REST = "process before the model", "model in the process",
 
 def charts(sources: Sources) -> Iterator[Chart | NoChart]:
     """One chart a target."""
-    drawn = False
-    for target, rows in sources.by_target().items():
-        if bars := [bar for row in a_row_a_model(rows) for bar in _bars(row)]:
-            drawn = True
-            yield _chart(target, bars)
-    if not drawn:
-        reason = first_reason(sources.benchmark, "peak_rss_bytes", "there is no valid measurement")
-        yield NoChart(NAME, TITLE, f"No valid row says how much memory it took: {reason}.")
+    found: list[Chart | NoChart] = [
+        _chart(target, bars)
+        for target, rows in sources.by_target().items()
+        if (bars := [bar for row in a_row_a_model(rows) for bar in _bars(row)])
+    ]
+    reason = first_reason(sources.benchmark, "peak_rss_bytes", "there is no valid measurement")
+    yield from found or [NoChart(NAME, TITLE, f"No valid row says how much memory it took: {reason}.")]
 
 
 def _bars(row: Row) -> Iterator[dict[str, Any]]:

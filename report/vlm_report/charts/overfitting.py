@@ -15,13 +15,10 @@ NAME, TITLE = "overfitting-gap", "Overfitting gap"
 
 def charts(sources: Sources) -> Iterator[Chart | NoChart]:
     """One chart a data set."""
-    drawn = False
-    for data, runs in sources.by_data().items():
-        if marks := over_seeds(runs):
-            drawn = True
-            yield _chart(data, marks, sources)
-    if not drawn:
-        yield NoChart(NAME, TITLE, "No run says both its training and its validation accuracy.")
+    found: list[Chart | NoChart] = [
+        _chart(data, marks, sources) for data, runs in sources.by_data().items() if (marks := over_seeds(runs))
+    ]
+    yield from found or [NoChart(NAME, TITLE, "No run says both its training and its validation accuracy.")]
 
 
 def _chart(data: str, marks: Sequence[Seeds], sources: Sources) -> Chart:

@@ -24,13 +24,12 @@ NAME, TITLE = "params-vs-accuracy", "Parameters against accuracy"
 
 def charts(sources: Sources) -> Iterator[Chart | NoChart]:
     """One chart for each data set and number of samples."""
-    drawn = False
-    for data, runs in sources.by_data().items():
-        for samples, marks in _by_samples(runs).items():
-            drawn = True
-            yield _chart(data, samples, marks, sources)
-    if not drawn:
-        yield NoChart(NAME, TITLE, "No run says both its number of parameters and its validation accuracy.")
+    found: list[Chart | NoChart] = [
+        _chart(data, samples, marks, sources)
+        for data, runs in sources.by_data().items()
+        for samples, marks in _by_samples(runs).items()
+    ]
+    yield from found or [NoChart(NAME, TITLE, "No run says both its number of parameters and its validation accuracy.")]
 
 
 def _by_samples(runs: Sequence[Row]) -> dict[int, list[Seeds]]:
